@@ -1,0 +1,220 @@
+"""Every error that aioaurora raises: one tree, each with the facts that its caller must act on.
+
+All derive from PyMySQL's exceptions, which are aiomysql's: `except aiomysql.OperationalError` goes on working,
+and SQLAlchemy wraps them. `args` is `(errno, sentence)`; `str()` is the sentence alone.
+
+    ProgrammingError
+      ConfigurationError          something was asked for that cannot work; says what to write instead
+        InvalidEndpoint
+    InterfaceError
+      ConnectionBusy              a second task used a connection that was in use
+      WrongLoop                   used on another event loop than the one it was made on
+      WrongProcess                used in a forked child
+    OperationalError
+      ConnectTimeout              also TimeoutError
+      NoWriter                    also TimeoutError
+        WriterUnavailable         told at once: the search has been going on for a while
+      NoReader                    also TimeoutError
+      WriterDemoted               the writer became a reader under this connection
+      TransactionLost             the session lives, its transaction does not
+      ConnectionLost              the server went away
+        OutcomeUnknown            an autocommit write was under way
+          CommitOutcomeUnknown    a COMMIT was under way
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from pymysql import err
+
+
+class Role(enum.StrEnum):
+    """What an instance is in its cluster."""
+
+    WRITER = "writer"
+    READER = "reader"
+
+
+class Outcome(enum.StrEnum):
+    """What became of the work that was under way when something failed."""
+
+    NOTHING_SENT = "nothing_sent"  # No statement reached the server whole: safe to run again.
+    REFUSED = "refused"  # The server declined it: safe to run again, on the right instance.
+    ROLLED_BACK = "rolled_back"  # The server undid it with the session: safe to run again.
+    UNKNOWN = "unknown"  # A COMMIT or an autocommit write was under way: only the caller can know.
+
+
+def _restored(cls: type[AioauroraError], args: tuple[Any, ...], facts: dict[str, Any]) -> AioauroraError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(facts)
+    return error
+
+
+class AioauroraError(err.MySQLError):
+    """Every error of this package; its facts are attributes.
+
+    Attributes:
+        retryable: Running the same unit of work again, on a new connection, cannot do it twice.
+    """
+
+    retryable: bool = False
+
+    def __init__(self, errno: int, sentence: str, /, **facts: Any) -> None:
+        super().__init__(errno, sentence)
+        self.__dict__.update(facts)
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The facts are no arguments of Exception.__init__, so the default recipe would lose or misplace them.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+# --- what the caller wrote ------------------------------------------------------------------------------------------
+
+
+class ConfigurationError(AioauroraError, err.ProgrammingError):
+    """What was asked for cannot work; the sentence says what to write instead."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(0, sentence)
+
+
+class InvalidEndpoint(ConfigurationError):
+    """The text is no host name, IP address or URL that can be connected to."""
+
+
+class ConnectionBusy(AioauroraError, err.InterfaceError):
+    """Another task is using this connection; nothing was written."""
+
+    def __init__(self, sentence: str = "another task is using this connection: give each task its own") -> None:
+        super().__init__(0, sentence)
+
+
+class WrongLoop(AioauroraError, err.InterfaceError):
+    """Used on another event loop than the one it was made on."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(0, f"{what} belongs to another event loop: make one per loop")
+
+
+class WrongProcess(AioauroraError, err.InterfaceError):
+    """Used in another process than the one it was made in, as after a fork."""
+
+    def __init__(self, what: str, *, made_in: int, used_in: int) -> None:
+        sentence = f"{what} was made in process {made_in} and used in {used_in}: make it after the fork"
+        super().__init__(0, sentence, made_in=made_in, used_in=used_in)
+
+
+# --- nobody there ---------------------------------------------------------------------------------------------------
+
+
+class _NobodyThere(AioauroraError, err.OperationalError, TimeoutError):
+    """No connection was made: nothing was sent, so trying again is safe."""
+
+    retryable = True
+    waited_s: float
+
+    def __init__(self, sentence: str, *, waited_s: float, errno: int = 2003, **facts: Any) -> None:
+        super().__init__(errno, sentence, waited_s=waited_s, **facts)
+
+
+class ConnectTimeout(_NobodyThere):
+    """One instance did not complete DNS, TCP, TLS, log-in and role check in time.
+
+    Attributes:
+        instance: Its id, or the host name while the id is not known.
+        phase: What was being waited for: "dns", "tcp", "greeting", "tls", "login" or "role check".
+        waited_s: Seconds.
+    """
+
+    instance: str
+    phase: str
+
+    def __init__(self, instance: str, *, phase: str, waited_s: float) -> None:
+        sentence = f"no connection to {instance!r} within {waited_s:.1f} s: waited for {phase}"
+        super().__init__(sentence, waited_s=waited_s, instance=instance, phase=phase)
+
+
+class NoWriter(_NobodyThere):
+    """No instance said that it is the writer in time, or the cluster has none."""
+
+
+class WriterUnavailable(NoWriter):
+    """The writer has been sought for so long that new requests fail at once.
+
+    Attributes:
+        retry_after_s: Seconds after which to ask again.
+    """
+
+    retry_after_s: float
+
+    def __init__(self, sentence: str, *, waited_s: float, retry_after_s: float) -> None:
+        super().__init__(sentence, waited_s=waited_s)
+        self.retry_after_s = retry_after_s
+
+
+class NoReader(_NobodyThere):
+    """No reader could be reached in time."""
+
+
+# --- lost under us --------------------------------------------------------------------------------------------------
+
+
+class _Ended(AioauroraError, err.OperationalError):
+    """Work was cut off; says where, and what became of it.
+
+    Attributes:
+        instance: Id of the instance, or its host name while the id is not known.
+        epoch: How often the writer had changed when the connection was made.
+        outcome: What became of the work.
+    """
+
+    instance: str
+    epoch: int
+    outcome: Outcome
+
+    def __init__(self, errno: int, sentence: str, *, instance: str, epoch: int, outcome: Outcome) -> None:
+        super().__init__(errno, sentence, instance=instance, epoch=epoch, outcome=outcome)
+        self.retryable = outcome is not Outcome.UNKNOWN
+
+
+class WriterDemoted(_Ended):
+    """The instance refused a write because it is the writer no more."""
+
+    def __init__(self, instance: str, *, epoch: int, outcome: Outcome, errno: int = 1290) -> None:
+        sentence = f"{instance!r} is a reader now (epoch {epoch}); transaction: {outcome}; ask for a new connection"
+        super().__init__(errno, sentence, instance=instance, epoch=epoch, outcome=outcome)
+
+
+class TransactionLost(_Ended):
+    """The session survived, the transaction did not: a server's patching, a deadlock, or DDL ended it.
+
+    The statement that reported this ran *outside* the transaction and may have been committed by itself.
+    """
+
+    def __init__(self, instance: str, *, epoch: int, outcome: Outcome, errno: int = 1305, detail: str = "") -> None:
+        sentence = f"the transaction on {instance!r} was gone before this statement; {detail or f'it was {outcome}'}"
+        super().__init__(errno, sentence, instance=instance, epoch=epoch, outcome=outcome)
+
+
+class ConnectionLost(_Ended):
+    """The server went away; the session and its open transaction are gone."""
+
+    def __init__(
+        self, instance: str, *, epoch: int, outcome: Outcome, errno: int = 2013, detail: str = ""
+    ) -> None:
+        why = f" ({detail})" if detail else ""
+        sentence = f"lost {instance!r}{why}, epoch {epoch}; transaction: {outcome}"
+        super().__init__(errno, sentence, instance=instance, epoch=epoch, outcome=outcome)
+
+
+class OutcomeUnknown(ConnectionLost):
+    """The connection was lost while an autocommit write was under way: it may or may not have happened."""
+
+
+class CommitOutcomeUnknown(OutcomeUnknown):
+    """The connection was lost while a COMMIT was under way: it may or may not have happened."""
