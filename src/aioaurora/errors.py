@@ -48,6 +48,7 @@ class Outcome(enum.StrEnum):
 
 def _restored(cls: type[AioauroraError], args: tuple[Any, ...], facts: dict[str, Any]) -> AioauroraError:
     error = cls.__new__(cls, *args)
+    error.args = args  # OSError, which TimeoutError is, sets them in __init__ only.
     error.__dict__.update(facts)
     return error
 
