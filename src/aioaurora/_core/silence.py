@@ -1,0 +1,68 @@
+"""How a silence is judged: a slow answer, a dead host, a stalled engine, or our own lateness.
+
+*Unacknowledged* silence: the peer's kernel acknowledges nothing, and a fresh connect hangs: the host is gone.
+*Acknowledged* silence: the kernel is there, the engine says nothing: it may be patched, swamped or stalled, and
+what it holds may yet be answered (case 53).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Verdict(enum.StrEnum):
+    """What a silence means so far."""
+
+    HEALTHY = "healthy"
+    SUSPECT = "suspect"  # Look around; abort nothing.
+    DEAD = "dead"  # Nobody is there: end what waits.
+    STALLED = "stalled"  # Somebody is there and has said nothing for too long: end what waits.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long each verdict waits, in seconds."""
+
+    suspect_after: float = 0.25
+    dead_after: float = 3.0  # Since the last sign of life: heartbeat_interval + heartbeat_timeout.
+    stalled_after: float = 15.0
+
+    def next_check(self, silence: Silence) -> float:
+        """Give the loop time of the next moment at which the verdict can change."""
+        marks = (
+            silence.asked_at + self.suspect_after,
+            silence.last_sign_at + self.dead_after,
+            silence.last_sign_at + self.stalled_after,
+        )
+        ahead = [mark for mark in marks if mark > silence.now]
+        return min([*ahead, silence.now + self.suspect_after])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """What is known of an instance that has not answered yet. Times are loop times.
+
+    Attributes:
+        asked_at: When the heartbeat was sent.
+        last_sign_at: When any byte of the instance arrived on any connection, or we last had reason to wait anew.
+        unacknowledged: Whether the kernel has bytes of ours that the peer's kernel did not acknowledge; None: unknown.
+        connect_hangs: Whether a fresh connect is waiting for the peer's kernel.
+    """
+
+    now: float
+    asked_at: float
+    last_sign_at: float
+    unacknowledged: bool | None
+    connect_hangs: bool
+
+
+def judged(silence: Silence, patience: Patience) -> Verdict:
+    """Judge a silence; a sign of life since the question takes every suspicion back."""
+    silent_s = silence.now - silence.last_sign_at
+    if silent_s >= patience.stalled_after:
+        return Verdict.STALLED
+    if silent_s >= patience.dead_after and silence.connect_hangs and silence.unacknowledged is not False:
+        return Verdict.DEAD
+    waited_s = silence.now - max(silence.asked_at, silence.last_sign_at)
+    return Verdict.SUSPECT if waited_s >= patience.suspect_after else Verdict.HEALTHY

@@ -1,0 +1,242 @@
+"""What we believe of a cluster, and how an observation changes it.
+
+Direct evidence beats reports: only what an instance says of itself makes it the writer. Its rows add instances,
+say how far readers lag, and hint where to look; only a verified writer's own view removes anything.
+
+Two that say writable: the one that turned so last wins, as seen by us or by its connection ids starting anew.
+The other is no reader either until it says so (case 1).
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from aioaurora._core.endpoint import Endpoint, EndpointKind
+from aioaurora._core.observation import Mode, Observation, Row, View
+
+# A reader that was written off and is heard of again by the others for this long is worth another try.
+BENCHED_S = 5.0
+FRESH_ROW_S = 10.0
+
+
+class Health(enum.StrEnum):
+    """Whether an instance answers, as far as we know."""
+
+    UP = "up"
+    SUSPECT = "suspect"  # Its heartbeat is late: nothing new is sent there.
+    DOWN = "down"  # Written off: its generation grew.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One server of the cluster.
+
+    Attributes:
+        id: Its `@@aurora_server_id`; of a server that is no Aurora, its host name.
+        host: The endpoint's name: what is resolved, and what its certificate is checked against.
+        port: TCP port.
+        mode: What it said of itself last; None while it has not been asked.
+        lag_s: How far it is behind the writer, in seconds, as last reported; None: unknown.
+        health: Whether it answers.
+        generation: How often it was written off; connections of an older generation are stale.
+    """
+
+    id: str
+    host: str
+    port: int
+    mode: Mode | None = None
+    lag_s: float | None = None
+    health: Health = Health.UP
+    generation: int = 0
+    turned_at: float = -math.inf  # When we saw it turn writable.
+    thread_id: int = 0
+    down_at: float = -math.inf
+
+    @property
+    def claim(self) -> tuple[float, int]:
+        """How good its claim to be the writer is: turned last, then restarted last."""
+        return self.turned_at, -self.thread_id
+
+    @property
+    def is_sound_writer(self) -> bool:
+        """Whether it said writable, and answers."""
+        return self.mode is Mode.WRITABLE and self.health is Health.UP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """What we believe of the cluster.
+
+    Attributes:
+        endpoint: What was asked for.
+        epoch: How often the writer has changed; 0 until one was seen.
+        writer_id: Id of the instance that last proved to be the writer; None until one did.
+        instances: All that are known, by id.
+    """
+
+    endpoint: Endpoint
+    epoch: int = 0
+    writer_id: str | None = None
+    instances: tuple[Instance, ...] = ()
+    stamp: float = -math.inf  # Of the newest view that was taken in.
+    hint: str | None = None  # Whom the newest view calls the writer.
+
+    @property
+    def cluster(self) -> str:
+        """Name of the cluster: the endpoint's, or the host where it has none."""
+        return self.endpoint.name or self.endpoint.host
+
+    @property
+    def writer(self) -> Instance | None:
+        """The instance that says it is the writer and answers; None while it is being sought."""
+        instance = self.get(self.writer_id)
+        return instance if instance is not None and instance.is_sound_writer else None
+
+    @property
+    def readers(self) -> tuple[Instance, ...]:
+        """Instances that may be asked to read: up, and not claiming to be a writer."""
+        return tuple(
+            instance
+            for instance in self.instances
+            if instance.id != self.writer_id and instance.mode is not Mode.WRITABLE and instance.health is Health.UP
+        )
+
+    def get(self, instance_id: str | None) -> Instance | None:
+        """Look an instance up by id."""
+        return next((instance for instance in self.instances if instance.id == instance_id), None)
+
+    def with_instance(self, instance: Instance) -> Topology:
+        """Put an instance in, in place of the one of the same id."""
+        others = [other for other in self.instances if other.id != instance.id]
+        return replace(self, instances=_sorted([*others, instance]))
+
+    def __repr__(self) -> str:
+        """Say what a person would ask: who is who."""
+        others = ", ".join(f"{i.id}:{_label(i)}" for i in self.instances if i.id != self.writer_id)
+        return f"<Topology {self.cluster} epoch={self.epoch} writer={self.writer_id} | {others}>"
+
+
+def merged(topology: Topology, observation: Observation, now: float) -> Topology:
+    """Take an observation in; the argument is left as it is."""
+    heard = _with_observer(topology, observation, now)
+    observer = heard.get(_id_of(observation))
+    assert observer is not None  # noqa: S101 - put there by the line above
+    crowned = _crowned(heard, observer)
+    if observation.view is None:
+        return crowned
+    by_writer = crowned.writer_id == observer.id and observer.is_sound_writer
+    if not by_writer and observation.view.stamp < crowned.stamp:
+        return crowned  # An older view never overwrites a newer one (case 5).
+    return _with_view(crowned, observation.view, by_writer=by_writer, now=now)
+
+
+def written_off(topology: Topology, instance_id: str, now: float) -> Topology:
+    """Count an instance's connections as stale from now on."""
+    instance = topology.get(instance_id)
+    if instance is None:
+        return topology
+    return topology.with_instance(
+        replace(instance, health=Health.DOWN, generation=instance.generation + 1, down_at=now)
+    )
+
+
+def suspected(topology: Topology, instance_id: str) -> Topology:
+    """Send nothing new to an instance until it answers."""
+    instance = topology.get(instance_id)
+    if instance is None or instance.health is not Health.UP:
+        return topology
+    return topology.with_instance(replace(instance, health=Health.SUSPECT))
+
+
+def _id_of(observation: Observation) -> str:
+    return observation.server_id or observation.host
+
+
+def _with_observer(topology: Topology, observation: Observation, now: float) -> Topology:
+    instance_id = _id_of(observation)
+    host, port = _place_of(topology, observation)
+    known = topology.get(instance_id) or Instance(id=instance_id, host=host, port=port)
+    turned = observation.mode is Mode.WRITABLE and (
+        known.mode is Mode.READ_ONLY or (known.mode is not None and observation.thread_id < known.thread_id)
+    )
+    instance = replace(
+        known,
+        host=host,
+        port=port,
+        mode=observation.mode,
+        health=Health.UP,
+        turned_at=now if turned else known.turned_at,
+        thread_id=observation.thread_id,
+        lag_s=0.0 if observation.mode is Mode.WRITABLE else known.lag_s,
+    )
+    # A name that answers with another id was given to another instance: the old one has lost it (case 51).
+    others = [other for other in topology.instances if other.id != instance_id and (other.host, other.port) != (host, port)]
+    return replace(topology, instances=_sorted([*others, instance]))
+
+
+def _place_of(topology: Topology, observation: Observation) -> tuple[str, int]:
+    """Tell under which name an instance is reached: its own, or the one that it answered to."""
+    endpoint = topology.endpoint
+    if observation.server_id is None or endpoint.pattern is None or _is_instance_name(endpoint, observation.host):
+        return observation.host, observation.port
+    known = topology.get(observation.server_id)
+    return (known.host, known.port) if known else endpoint.instance_host(observation.server_id)
+
+
+def _is_instance_name(endpoint: Endpoint, host: str) -> bool:
+    if endpoint.pattern is None or (host == endpoint.host and endpoint.kind is not EndpointKind.INSTANCE):
+        return False
+    before, _, after = endpoint.pattern.partition("{id}")
+    after = after.partition(":")[0]
+    label = host.removeprefix(before).removesuffix(after)
+    return host == f"{before}{label}{after}" and "." not in label
+
+
+def _crowned(topology: Topology, observer: Instance) -> Topology:
+    if observer.mode is not Mode.WRITABLE or observer.id == topology.writer_id:
+        return topology
+    incumbent = topology.get(topology.writer_id)
+    if incumbent is not None and incumbent.is_sound_writer and incumbent.claim >= observer.claim:
+        return topology
+    return replace(topology, writer_id=observer.id, epoch=topology.epoch + 1)
+
+
+def _with_view(topology: Topology, view: View, *, by_writer: bool, now: float) -> Topology:
+    rows = {row.server_id: row for row in view.rows}
+    known = {instance.id: instance for instance in topology.instances}
+    kept = [instance for instance in known.values() if instance.id in rows or not by_writer]
+    new = [_new_instance(topology.endpoint, server_id) for server_id in rows if server_id not in known]
+    instances = [_heard_of(instance, rows.get(instance.id), topology.writer_id, now) for instance in [*kept, *new]]
+    return replace(topology, instances=_sorted(instances), stamp=view.stamp, hint=_hint_of(view.rows))
+
+
+def _new_instance(endpoint: Endpoint, server_id: str) -> Instance:
+    host, port = endpoint.instance_host(server_id)
+    return Instance(id=server_id, host=host, port=port)
+
+
+def _heard_of(instance: Instance, row: Row | None, writer_id: str | None, now: float) -> Instance:
+    if row is None:
+        return instance
+    back = instance.health is Health.DOWN and row.age_s < FRESH_ROW_S and now - instance.down_at > BENCHED_S
+    return replace(
+        instance,
+        lag_s=instance.lag_s if instance.id == writer_id else row.lag_s,
+        health=Health.UP if back and instance.id != writer_id else instance.health,
+    )
+
+
+def _hint_of(rows: Iterable[Row]) -> str | None:
+    masters = [row for row in rows if row.is_writer]
+    return min(masters, key=lambda row: row.age_s).server_id if masters else None
+
+
+def _sorted(instances: Iterable[Instance]) -> tuple[Instance, ...]:
+    return tuple(sorted(instances, key=lambda instance: instance.id))
+
+
+def _label(instance: Instance) -> str:
+    return f"{instance.mode or 'unasked'}" + ("" if instance.health is Health.UP else f"({instance.health})")
