@@ -1,0 +1,95 @@
+"""What there is to run, and what CI runs: `nox` alone runs it all, `nox -l` lists it.
+
+A Python that is missing is named and passed over; under AIOAURORA_REQUIRE_ALL=1, as in CI, that is a failure, as is a
+missing mariadbd.
+"""
+
+from __future__ import annotations
+
+import os
+
+import nox
+
+PYTHONS = ("3.11", "3.12", "3.13")
+PYMYSQLS = {"oldest": "PyMySQL==1.1.3", "newest": "PyMySQL"}  # "newest" that pyproject.toml allows.
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = os.environ.get("AIOAURORA_REQUIRE_ALL") == "1"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "docs"]
+
+
+def _install(session: nox.Session, *groups: str, project: str = "-e.", also: tuple[str, ...] = ()) -> None:
+    """Install the project and dependency groups: read here, for pip learnt `--group` only in 25.1."""
+    wanted = [need for group in groups for need in nox.project.dependency_groups(PROJECT, group)]
+    session.install("--quiet", *wanted, *also, *([project] if project else []))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Read the code as ruff does: all its rules, and the format."""
+    _install(session, "lint", project="")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check", *session.posargs)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types within (mypy), and that every public name has one (pyright)."""
+    _install(session, "types", also=("nox",))
+    session.run("mypy", *session.posargs)
+    session.run("pyright", "--verifytypes", "aioaurora", "--ignoreexternal")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """See that imports point down."""
+    _install(session, "layers")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Test what needs nothing but Python."""
+    _install(session, "tests")
+    session.run("pytest", "tests", "--ignore=tests/system", *session.posargs)
+
+
+@nox.session
+def system(session: nox.Session) -> None:
+    """Test against real servers, on real time."""
+    _install(session, "system")
+    session.run("pytest", "tests/system", *session.posargs)
+
+
+@nox.session(name="aiomysql-suite")
+@nox.parametrize("pymysql", PYMYSQLS)
+def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
+    """Run aiomysql's own tests with our Connection in the place of aiomysql's."""
+    _install(session, "aiomysql-suite", also=(PYMYSQLS[pymysql],))
+    session.run("python", "tests/aiomysql_suite/run.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning fails."""
+    _install(session, "docs", project="-e.[cli,simulator]")
+    session.run("sphinx-build", "-q", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure: `nox -s bench -- driver` compares with raw aiomysql. Not part of CI."""
+    _install(session, "tests")
+    name, *rest = session.posargs or ["driver"]
+    session.run("python", f"tests/benchmarks/{name}.py", *rest)
+
+
+@nox.session
+def changes(session: nox.Session) -> None:
+    """Write docs/changelog.md from docs/changelog.d; `nox -s changes -- --draft` only shows it."""
+    _install(session, "changes")
+    session.run("towncrier", "build", *session.posargs)
