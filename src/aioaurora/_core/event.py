@@ -1,0 +1,327 @@
+"""What can happen in a cluster, as frozen values with dotted names."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class Level(enum.IntEnum):
+    """How loudly the log says it; the numbers are those of `logging`."""
+
+    DEBUG = 10  # A connection.
+    INFO = 20  # The topology.
+    WARNING = 30  # The start and the end of an episode that callers felt.
+    ERROR = 40  # A fault of this package.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something happened in a cluster.
+
+    Attributes:
+        cluster: Name of the cluster, or the host that was asked for.
+    """
+
+    name: ClassVar[str]
+    level: ClassVar[Level] = Level.INFO
+
+    cluster: str
+
+
+# --- topology -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopologyChanged(Event):
+    """Instances came or went, or roles changed.
+
+    Attributes:
+        epoch: How often the writer has changed.
+        writer: Id of the writer; None: there is none.
+        readers: Ids of the readers, sorted.
+    """
+
+    name: ClassVar[str] = "aioaurora.topology.changed"
+
+    epoch: int
+    writer: str | None
+    readers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsIgnored(Event):
+    """Rows of the topology table were left out: too old, or an id that cannot be a host name.
+
+    Attributes:
+        server_ids: What the rows call themselves, as it was read.
+        why: Reason.
+    """
+
+    name: ClassVar[str] = "aioaurora.topology.rows_ignored"
+
+    server_ids: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorFailed(Event):
+    """The monitor itself broke down: a fault of this package, said at the next connect too.
+
+    Attributes:
+        error: Type and text of the exception.
+    """
+
+    name: ClassVar[str] = "aioaurora.monitor.failed"
+    level: ClassVar[Level] = Level.ERROR
+
+    error: str
+
+
+# --- failover -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailoverStarted(Event):
+    """The writer is lost, silent or no writer any more: it is being sought.
+
+    Attributes:
+        epoch: Of the writer that is in doubt.
+        writer: Its id; None: none was known.
+        cause: What was noticed.
+    """
+
+    name: ClassVar[str] = "aioaurora.failover.started"
+    level: ClassVar[Level] = Level.WARNING
+
+    epoch: int
+    writer: str | None
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailoverFinished(Event):
+    """Another instance was verified as the writer.
+
+    Attributes:
+        epoch: The new one.
+        old_writer: Id; None: none was known.
+        new_writer: Id.
+        duration_s: Seconds since the search started.
+        connections_aborted: How many connections were cut on the old writer.
+    """
+
+    name: ClassVar[str] = "aioaurora.failover.finished"
+    level: ClassVar[Level] = Level.WARNING
+
+    epoch: int
+    old_writer: str | None
+    new_writer: str
+    duration_s: float
+    connections_aborted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchEnded(Event):
+    """The same writer came back: no failover.
+
+    Attributes:
+        epoch: Unchanged.
+        writer: Id.
+        duration_s: Seconds since the search started.
+        connections_aborted: How many connections were cut meanwhile.
+    """
+
+    name: ClassVar[str] = "aioaurora.failover.called_off"
+    level: ClassVar[Level] = Level.WARNING
+
+    epoch: int
+    writer: str
+    duration_s: float
+    connections_aborted: int = 0
+
+
+# --- instances and connections --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSuspected(Event):
+    """A heartbeat's answer is late; nothing is cut yet.
+
+    Attributes:
+        instance: Id.
+        silent_s: Seconds since the last sign of life.
+    """
+
+    name: ClassVar[str] = "aioaurora.instance.suspected"
+    level: ClassVar[Level] = Level.DEBUG
+
+    instance: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceLost(Event):
+    """An instance was written off: connections to it are useless.
+
+    Attributes:
+        instance: Id.
+        cause: What was noticed.
+        connections: How many were cut.
+    """
+
+    name: ClassVar[str] = "aioaurora.instance.lost"
+
+    instance: str
+    cause: str
+    connections: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOpened(Event):
+    """A connection was made and its role checked.
+
+    Attributes:
+        instance: Id.
+        role: "writer" or "reader"; None: not asked for.
+        why: What it is for: "application", "heartbeat" or "probe".
+    """
+
+    name: ClassVar[str] = "aioaurora.connection.opened"
+    level: ClassVar[Level] = Level.DEBUG
+
+    instance: str
+    role: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionClosed(Event):
+    """A connection ended.
+
+    Attributes:
+        instance: Id.
+        role: "writer" or "reader"; None: not asked for.
+        why: Who ended it: "closed" by its owner, or what went wrong.
+    """
+
+    name: ClassVar[str] = "aioaurora.connection.closed"
+    level: ClassVar[Level] = Level.DEBUG
+
+    instance: str
+    role: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementsAborted(Event):
+    """Statements under way on an instance were cut off; each caller got its own error.
+
+    Attributes:
+        instance: Id.
+        count: How many.
+        why: What was noticed.
+    """
+
+    name: ClassVar[str] = "aioaurora.statements.aborted"
+    level: ClassVar[Level] = Level.DEBUG
+
+    instance: str
+    count: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementKilled(Event):
+    """A statement that its caller gave up was ended in the server too.
+
+    Attributes:
+        instance: Id.
+        thread_id: The server's number of the connection.
+    """
+
+    name: ClassVar[str] = "aioaurora.statement.killed"
+    level: ClassVar[Level] = Level.DEBUG
+
+    instance: str
+    thread_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderFallback(Event):
+    """A reader was asked for and the writer given, as there is no reader.
+
+    Attributes:
+        instance: Id of the writer.
+    """
+
+    name: ClassVar[str] = "aioaurora.reader.fell_back"
+    level: ClassVar[Level] = Level.DEBUG
+
+    instance: str
+
+
+# --- names and TLS --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsStale(Event):
+    """DNS did not answer: an older address is used. Said once for each host until DNS answers again.
+
+    Attributes:
+        host: Name that was asked for.
+        age_s: Seconds since DNS said so.
+    """
+
+    name: ClassVar[str] = "aioaurora.dns.stale"
+
+    host: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsFallback(Event):
+    """The system resolver knew what DNS did not. Said once for each host until DNS answers again.
+
+    Attributes:
+        host: Name that was asked for.
+        why: What DNS said.
+    """
+
+    name: ClassVar[str] = "aioaurora.dns.fell_back"
+
+    host: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsUnverified(Event):
+    """Connections to RDS are encrypted, but nobody proved who is at the other end. Said once.
+
+    Attributes:
+        host: The endpoint.
+        advice: How to verify.
+    """
+
+    name: ClassVar[str] = "aioaurora.tls.unverified"
+
+    host: str
+    advice: str = (
+        'download https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem and pass ssl="global-bundle.pem"'
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotFollowed(Event):
+    """Nothing behind this name is followed: a proxy, a socket or follow="off". Said once.
+
+    Attributes:
+        host: The endpoint.
+        why: Reason.
+    """
+
+    name: ClassVar[str] = "aioaurora.topology.not_followed"
+
+    host: str
+    why: str

@@ -1,0 +1,148 @@
+"""Who to log in as: a fixed password, one that is asked for at each connect, or a provider that rotates it.
+
+    password="..."           fixed
+    password=fetch           a function or coroutine function without arguments, asked at each connect
+    credentials=provider     async (host, port, user) -> Credentials(user=..., password=..., expires_at=...)
+
+A provider is asked once for each host, port and user (an IAM token is signed for the host that is dialled), again 30 s
+before what it gave expires, and when the server refused it. No password is in any repr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pymysql.err import OperationalError
+
+from aioaurora.errors import AioauroraError, ConfigurationError
+
+EXPIRY_MARGIN_S = 30.0  # What is handed out must still be good when the log-in packet arrives.
+_NO_CREDENTIALS = 2059  # CR_AUTH_PLUGIN_CANNOT_LOAD: the client itself could not make up its log-in.
+
+PasswordSource = Callable[[], str | Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """A user and a password, good until `expires_at`.
+
+    Attributes:
+        user: Log-in name; None: that of the configuration.
+        password: Never in the repr.
+        expires_at: Unix time in seconds; None: until the server refuses it.
+    """
+
+    user: str | None
+    password: str = field(repr=False)
+    expires_at: float | None = None
+
+
+class CredentialProvider(Protocol):
+    """What `credentials=` takes: told where a connection goes, it says who to log in as."""
+
+    async def __call__(self, host: str, port: int, user: str | None, /) -> Credentials:
+        """Return the credentials for this host; what is raised fails the connect."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPassword:
+    """The provider behind `password="..."`."""
+
+    password: str = field(repr=False)
+
+    async def __call__(self, _host: str, _port: int, user: str | None, /) -> Credentials:
+        """Return the one password, for every host."""
+        return Credentials(user=user, password=self.password)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPassword:
+    """The provider behind `password=fetch`: asked at each connect, so that it may change at any time."""
+
+    fetch: PasswordSource
+
+    async def __call__(self, _host: str, _port: int, user: str | None, /) -> Credentials:
+        """Return what `fetch` says now."""
+        answer = self.fetch()
+        password = await answer if inspect.isawaitable(answer) else answer
+        if not isinstance(password, str):
+            message = f"password= is a function that returned {type(password).__name__}: it must return a str"
+            raise ConfigurationError(message)
+        return Credentials(user=user, password=password, expires_at=0.0)  # For this connect only.
+
+
+class CredentialCache:
+    """Asks a provider as seldom as it allows, for one Cluster.
+
+    Calls for the same host, port and user share one question. Cancelling a caller does not cancel it for the others.
+    """
+
+    def __init__(self, provider: CredentialProvider, *, clock: Callable[[], float] = time.time) -> None:
+        """Keep what `provider` gives; `clock` says the Unix time."""
+        self._provider = provider
+        self._clock = clock
+        self._kept: dict[tuple[str, int, str | None], Credentials] = {}
+        self._asking: dict[tuple[str, int, str | None], asyncio.Task[Credentials]] = {}
+
+    async def get(self, host: str, port: int, user: str | None, *, fresh: bool = False) -> Credentials:
+        """Return credentials that are good for at least 30 s more, if the provider has such.
+
+        Args:
+            host: The name (not the address) that is dialled.
+            port: Its port.
+            user: As configured.
+            fresh: The server refused what was kept (1045): ask anew.
+
+        Raises:
+            OperationalError: 2059, the provider failed; its own error is the cause.
+            ConfigurationError: It returned something else than Credentials.
+        """
+        key = (host, port, user)
+        kept = self._kept.get(key)
+        if kept is not None and not fresh and not self._expires_soon(kept):
+            return kept
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.create_task(self._ask(key), name=f"aioaurora credentials {host}")
+            task.add_done_callback(_looked_at)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Cancel the questions that are open."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self, key: tuple[str, int, str | None]) -> Credentials:
+        host, port, user = key
+        try:
+            given = await self._provider(host, port, user)
+        except AioauroraError:
+            raise
+        except Exception as exc:
+            # Its text is not repeated: whoever signs tokens may print them.
+            sentence = f"no credentials for {host!r}: the provider raised {type(exc).__name__}"
+            raise OperationalError(_NO_CREDENTIALS, sentence) from exc
+        finally:
+            del self._asking[key]
+        if not isinstance(given, Credentials):
+            message = f"credentials= returned {type(given).__name__}: return Credentials(user=..., password=...)"
+            raise ConfigurationError(message)
+        self._kept[key] = given
+        return given
+
+    def _expires_soon(self, kept: Credentials) -> bool:
+        return kept.expires_at is not None and kept.expires_at - self._clock() <= EXPIRY_MARGIN_S
+
+
+def _looked_at(task: asyncio.Task[Credentials]) -> None:
+    """Mark the task's error as seen: all who asked may have been cancelled."""
+    if not task.cancelled():
+        task.exception()
