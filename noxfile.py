@@ -11,7 +11,6 @@ import os
 import nox
 
 PYTHONS = ("3.11", "3.12", "3.13")
-PYMYSQLS = {"oldest": "PyMySQL==1.1.3", "newest": "PyMySQL"}  # "newest" that pyproject.toml allows.
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 nox.needs_version = ">=2025.2"
@@ -66,10 +65,10 @@ def system(session: nox.Session) -> None:
 
 
 @nox.session(name="aiomysql-suite")
-@nox.parametrize("pymysql", PYMYSQLS)
+@nox.parametrize("pymysql", ["PyMySQL==1.1.3", "PyMySQL"], ids=["oldest", "newest"])
 def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
-    """Run aiomysql's own tests with our Connection in the place of aiomysql's."""
-    _install(session, "aiomysql-suite", also=(PYMYSQLS[pymysql],))
+    """Run aiomysql's own tests with our Connection in its place, on the oldest and newest PyMySQL that we allow."""
+    _install(session, "aiomysql-suite", also=(pymysql,))
     session.run("python", "tests/aiomysql_suite/run.py", *session.posargs)
 
 
