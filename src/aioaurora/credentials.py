@@ -15,7 +15,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 from pymysql.err import OperationalError
 
@@ -61,6 +61,9 @@ class FixedPassword:
         return Credentials(user=user, password=self.password)
 
 
+NO_PASSWORD = FixedPassword("")
+
+
 @dataclass(frozen=True, slots=True)
 class AskedPassword:
     """The provider behind `password=fetch`: asked at each connect, so that it may change at any time."""
@@ -72,9 +75,33 @@ class AskedPassword:
         answer = self.fetch()
         password = await answer if inspect.isawaitable(answer) else answer
         if not isinstance(password, str):
-            message = f"password= is a function that returned {type(password).__name__}: it must return a str"
-            raise ConfigurationError(message)
+            raise ConfigurationError(
+                f"password= is a function that returned {type(password).__name__}: it must return a str"
+            )
         return Credentials(user=user, password=password, expires_at=0.0)  # For this connect only.
+
+
+def provider_of(password: object = None, credentials: object = None) -> CredentialProvider:
+    """Return the provider for what was written as `password=` or `credentials=`.
+
+    Raises:
+        ConfigurationError: Both were given, or something else than a str or a function.
+    """
+    if credentials is not None:
+        if password is not None:
+            raise ConfigurationError("password= and credentials= were both given: credentials= brings the password")
+        if not callable(credentials):
+            raise ConfigurationError("credentials= must be async (host, port, user) -> Credentials")
+        return cast("CredentialProvider", credentials)
+    match password:
+        case None:
+            return NO_PASSWORD
+        case str():
+            return FixedPassword(password)
+        case _ if callable(password):
+            return AskedPassword(password)
+        case _:
+            raise ConfigurationError(f"password= is a {type(password).__name__}: pass a str or a function")
 
 
 class CredentialCache:
@@ -133,8 +160,9 @@ class CredentialCache:
         finally:
             del self._asking[key]
         if not isinstance(given, Credentials):
-            message = f"credentials= returned {type(given).__name__}: return Credentials(user=..., password=...)"
-            raise ConfigurationError(message)
+            raise ConfigurationError(
+                f"credentials= returned {type(given).__name__}: return Credentials(user=..., password=...)"
+            )
         self._kept[key] = given
         return given
 

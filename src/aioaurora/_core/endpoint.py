@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from aioaurora.errors import InvalidEndpoint, Role
 
 DEFAULT_PORT = 3306
+_DNS_PORT = 53
 
 _SERVER_ID = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 _GREEN = re.compile(r"(?P<name>.+)-green-[0-9a-z]{6}", re.IGNORECASE)
@@ -113,14 +114,14 @@ class Endpoint:
             InvalidEndpoint: The id is no host name, or no pattern is known.
         """
         if self.pattern is None:
-            message = (
+            raise InvalidEndpoint(
                 f"{self.host!r} does not say how the instances of its cluster are called (seen: {server_id!r}): "
                 'add instance_pattern="{id}.<your id>.<region>.rds.amazonaws.com"'
             )
-            raise InvalidEndpoint(message)
         if not is_server_id(server_id):
-            message = f"{server_id!r} is no instance id: a letter, then at most 62 letters, digits and hyphens"
-            raise InvalidEndpoint(message)
+            raise InvalidEndpoint(
+                f"{server_id!r} is no instance id: a letter, then at most 62 letters, digits and hyphens"
+            )
         host, port = _split_port(self.pattern)
         return _host_name(host.replace("{id}", server_id.lower())), port or self.port
 
@@ -173,19 +174,30 @@ def parse_pattern(text: str) -> str:
     """
     pattern = text.strip().lower().replace("?", "{id}")
     if pattern.count("{id}") != 1:
-        message = (
+        raise InvalidEndpoint(
             f"instance_pattern={text!r} must hold {{id}} once, where the id of an instance goes: "
             '"{id}.abc123.us-east-1.rds.amazonaws.com"'
         )
-        raise InvalidEndpoint(message)
     host, port = _split_host(pattern)
     # An id starts with a letter; so does the stand-in, and what is left must be a name around any of them.
     name = _host_name(host.replace("{id}", "x"))
     if _address(name) is not None:
-        message = f"instance_pattern={text!r} is an address: ids are put into names only"
-        raise InvalidEndpoint(message)
+        raise InvalidEndpoint(f"instance_pattern={text!r} is an address: ids are put into names only")
     bare = host.rstrip(".")
     return bare if port is None else f"{bare}:{port}"
+
+
+def parse_nameserver(text: str) -> str:
+    """Return a DNS server as `10.0.0.2:53` or `[::1]:53`.
+
+    Raises:
+        InvalidEndpoint: It is no IP address; a name would need a DNS server to be found.
+    """
+    host, port = _split_host(text.strip())
+    address = _address(host)
+    if address is None:
+        raise InvalidEndpoint(f'nameservers={text!r}: write IP addresses, "10.0.0.2" or "127.0.0.1:5353"')
+    return str(Endpoint(host=address, port=_DNS_PORT if port is None else port))
 
 
 def _named(host: str, port: int, given: str | None) -> Endpoint:
@@ -217,13 +229,13 @@ def _region(domain: str) -> str | None:
 def _split_host(text: str) -> tuple[str, int | None]:
     """Cut off the port that follows a name, or an address in brackets."""
     if "://" in text:
-        message = "a URL was given as the host: pass it as the only positional argument"
-        raise InvalidEndpoint(message)  # Without the text: it may hold a password.
+        raise InvalidEndpoint(
+            "a URL was given as the host: pass it as the only positional argument"
+        )  # Without the text: it may hold a password.
     if text.startswith("["):
         address, closed, rest = text[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")) or ":" not in address:
-            message = f"{text!r} is no address: write [::1] or [::1]:3307"
-            raise InvalidEndpoint(message)
+            raise InvalidEndpoint(f"{text!r} is no address: write [::1] or [::1]:3307")
         return address, _port_of(rest[1:], text) if rest else None
     if text.count(":") != 1:
         return text, None  # More than one: an IPv6 address without brackets.
@@ -238,15 +250,13 @@ def _split_port(pattern: str) -> tuple[str, int | None]:
 
 def _port_of(digits: str, text: str) -> int:
     if not _PORT.fullmatch(digits):
-        message = f"{text!r}: what follows the colon must be a port from 1 to 65535"
-        raise InvalidEndpoint(message)
+        raise InvalidEndpoint(f"{text!r}: what follows the colon must be a port from 1 to 65535")
     return _valid_port(int(digits))
 
 
 def _valid_port(port: object) -> int:
     if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:  # noqa: PLR2004 - TCP's range.
-        message = f"port={port!r} must be a whole number from 1 to 65535"
-        raise InvalidEndpoint(message)
+        raise InvalidEndpoint(f"port={port!r} must be a whole number from 1 to 65535")
     return port
 
 
@@ -263,13 +273,12 @@ def _host_name(text: str) -> str:
     """Return the name in lower case and without its trailing dot; raise InvalidEndpoint if it is none."""
     name = text.removesuffix(".").lower()
     if not name:
-        message = 'no host was given: write host="orders.cluster-abc123.us-east-1.rds.amazonaws.com"'
-        raise InvalidEndpoint(message)
+        raise InvalidEndpoint('no host was given: write host="orders.cluster-abc123.us-east-1.rds.amazonaws.com"')
     labels = name.split(".")
     if len(name) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
-        message = f"{text!r} is no host name: labels of at most 63 ASCII letters, digits and hyphens, 253 in all"
-        raise InvalidEndpoint(message)
+        raise InvalidEndpoint(
+            f"{text!r} is no host name: labels of at most 63 ASCII letters, digits and hyphens, 253 in all"
+        )
     if labels[-1].isdecimal():
-        message = f"{text!r} is no IPv4 address: four numbers from 0 to 255 without leading zeros"
-        raise InvalidEndpoint(message)
+        raise InvalidEndpoint(f"{text!r} is no IPv4 address: four numbers from 0 to 255 without leading zeros")
     return name

@@ -1,0 +1,97 @@
+"""Options as people write them: read from text, checked at once, and refused with what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import types
+import typing
+from typing import TYPE_CHECKING, Any
+
+from aioaurora.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+_NONE = {"none", "null", ""}
+
+
+def refuse_unknown(names: Iterable[str], known: Iterable[str], *, instead: Mapping[str, str]) -> None:
+    """Raise ConfigurationError for the first name that is not known, with the nearest one or its substitute."""
+    accepted = set(known)
+    for name in names:
+        if name in accepted:
+            continue
+        if name in instead:
+            raise ConfigurationError(f"{name!r} is no option here: {instead[name]}")
+        raise ConfigurationError(f"{name!r} is no option: {_nearest(name, accepted)}")
+
+
+def choice(name: str, value: object, allowed: tuple[str, ...]) -> str:
+    """Return `value` if it is one of a few words, whatever its case."""
+    if isinstance(value, str):
+        word = value.lower()
+        if word in allowed:
+            return word
+        raise ConfigurationError(f"{name}={value!r}: {_nearest(word, allowed)}")
+    raise ConfigurationError(f"{name}={value!r}: write {' or '.join(map(repr, allowed))}")
+
+
+def seconds(name: str, value: object, *, may_be_zero: bool = False) -> float:
+    """Return a duration as a float; it must be a finite number above 0, or from 0 on where that has a meaning."""
+    least = "0 or more" if may_be_zero else "more than 0"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(f"{name}={value!r} must be a number of seconds, {least}")
+    if not math.isfinite(value) or value < 0 or (value == 0 and not may_be_zero):
+        raise ConfigurationError(f"{name}={value!r} must be finite and {least} seconds")
+    try:
+        return float(value)
+    except OverflowError as exc:
+        raise ConfigurationError(f"{name} is too large to be a number of seconds") from exc
+
+
+def count(name: str, value: object) -> int:
+    """Return a whole number from 1 on."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}={value!r} must be a whole number of 1 or more")
+    return value
+
+
+def from_text(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401 - `kind` is an annotation: float, bool | None...
+    """Read the value of an option from a URL as its annotation says."""
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if types.NoneType in kinds and text.lower() in _NONE:
+        return None
+    if bool in kinds:
+        return _truth(name, text)
+    if int in kinds or float in kinds:
+        return _number(name, text, int if int in kinds else float)
+    if any(typing.get_origin(one) is tuple for one in kinds):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
+
+
+def _truth(name: str, text: str) -> bool:
+    word = text.lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise ConfigurationError(f"{name}={text!r}: write true or false")
+
+
+def _number(name: str, text: str, kind: type[int | float]) -> float:
+    try:
+        return kind(text)
+    except ValueError as exc:
+        what = "whole number" if kind is int else "number"
+        raise ConfigurationError(f"{name}={text!r} is no {what}") from exc
+
+
+def _nearest(word: str, allowed: Iterable[str]) -> str:
+    ordered = sorted(allowed)
+    near = difflib.get_close_matches(word, ordered, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    few = 6
+    return f"write {' or '.join(map(repr, ordered))}" if len(ordered) < few else f"known are {', '.join(ordered)}"

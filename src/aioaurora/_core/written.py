@@ -1,0 +1,101 @@
+"""Options as they stand in a URL or in a MySQL option file, read into keywords.
+
+Both may hold a password, so no error repeats what was read, and none has a cause that does.
+"""
+
+from __future__ import annotations
+
+import configparser
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from aioaurora._core import options
+from aioaurora._core.keywords import INSTEAD, NOT_AS_TEXT
+from aioaurora.errors import ConfigurationError, InvalidEndpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SCHEMES = ("mysql", "mariadb", "aurora")
+_FORM = "mysql://user:password@host:3306/db?option=value"
+_IN_FILE = {
+    "user": "user",
+    "password": "password",
+    "host": "host",
+    "database": "db",
+    "socket": "unix_socket",
+    "default-character-set": "charset",
+}
+
+
+def from_url(url: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a URL into keywords; `kinds` says which options there are and of what type."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidEndpoint(
+            f"the URL has a bad host or port: write {_FORM}, with %XX for special characters in user and password"
+        ) from None  # The cause quotes what it could not read, which may be the password.
+    if parts.scheme.partition("+")[0] not in _SCHEMES:
+        raise InvalidEndpoint(f"{parts.scheme!r} URLs are not understood: write {_FORM}")
+    if parts.fragment or "/" in parts.path[1:]:
+        raise InvalidEndpoint(f"the URL has more than {_FORM}: write %23 for #, %2F for / and %3F for ?")
+    return _without_none(
+        {
+            "host": unquote(parts.hostname or "") or None,
+            "port": port,
+            "user": unquote(parts.username or "") or None,
+            "password": None if parts.password is None else unquote(parts.password),
+            "db": unquote(parts.path[1:]) or None,
+        }
+    ) | _from_query(parts, kinds)
+
+
+def from_option_file(text: str, group: str) -> dict[str, Any]:
+    """Read the keywords that aiomysql takes from one group of an option file."""
+    file = configparser.RawConfigParser(allow_no_value=True, strict=False)
+    try:
+        file.read_string(text)
+        section = dict(file.items(group)) if file.has_section(group) else {}
+    except configparser.Error:
+        raise ConfigurationError("the option file is not in the form of my.cnf") from None  # Quotes the line.
+    found: dict[str, Any] = {
+        name: _unquoted(section[key]) for key, name in _IN_FILE.items() if section.get(key) is not None
+    }
+    if section.get("port"):
+        found["port"] = options.from_text("port", section["port"], int)
+    return found
+
+
+def _from_query(parts: SplitResult, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        options.refuse_unknown([name], kinds, instead=INSTEAD)
+        if name in NOT_AS_TEXT:
+            raise ConfigurationError(f"{name!r} cannot be written in a URL: pass it as an argument")
+        if name in found or (name in {"host", "port"}):
+            raise ConfigurationError(f"the URL says {name!r} twice")
+        found[name] = _tls(text) if name == "ssl" else options.from_text(name, text, kinds[name])
+    return found
+
+
+def _tls(text: str) -> bool | str | None:
+    match text.lower():
+        case "" | "none":
+            return None
+        case "true" | "on" | "yes" | "1":
+            return True
+        case "false" | "off" | "no" | "0":
+            return False
+        case _:
+            return text
+
+
+def _unquoted(text: str) -> str:
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if quoted else text
+
+
+def _without_none(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
