@@ -1,0 +1,119 @@
+"""Reference pages that cannot go stale: options, errors and events as tables made from the code.
+
+```{made-from-code} options
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import os
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from sphinx.util.docutils import SphinxDirective
+
+from aioaurora import errors, events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docutils import nodes
+    from sphinx.application import Sphinx
+
+
+class MadeFromCode(SphinxDirective):
+    """Put the Markdown that a function below makes in the place of the directive."""
+
+    required_arguments = 1
+    optional_arguments = 9
+
+    def run(self) -> list[nodes.Node]:
+        """Make it and parse it."""
+        what, *arguments = self.arguments
+        return self.parse_text_to_nodes("\n".join(MAKERS[what](*arguments)) + "\n", allow_section_headings=True)
+
+
+def option_table() -> Iterator[str]:
+    """Every option with its default, its unit and when to change it."""
+    from aioaurora import config  # noqa: PLC0415 - the other tables do not need it.
+
+    described = attributes_of(config.Config)
+    yield "| option | default | what it does |"
+    yield "| --- | --- | --- |"
+    for field in dataclasses.fields(config.Config):
+        says = re.sub(r" Default (None|\(\)|[\d.]+?)\.$", "", described[field.name])  # It has a column of its own.
+        yield f"| `{field.name}` | {_default(field)} | {_cell(says)} |"
+
+
+def error_tree() -> Iterator[str]:
+    """The drawing at the top of errors.py."""
+    drawing = re.findall(r"^ {4,}\S.*$", errors.__doc__ or "", re.MULTILINE)
+    yield from ["```text", *textwrap.dedent("\n".join(drawing)).splitlines(), "```"]
+
+
+def error_classes() -> Iterator[str]:
+    """Every public error with its facts."""
+    for name, thing in vars(errors).items():
+        if isinstance(thing, type) and issubclass(thing, errors.AioauroraError) and not name.startswith("_"):
+            yield from ["```{eval-rst}", f".. autoexception:: aioaurora.errors.{name}", "   :show-inheritance:", "```"]
+
+
+def event_table() -> Iterator[str]:
+    """Every event: its name in the log, its level, its fields, and what it says."""
+    yield "| event | level | fields | says |"
+    yield "| --- | --- | --- | --- |"
+    for name in sorted(events.__all__):
+        event = getattr(events, name)
+        if isinstance(event, type) and issubclass(event, events.Event) and event is not events.Event:
+            fields = ", ".join(f"`{field.name}`" for field in dataclasses.fields(event))
+            says = _cell(inspect.getdoc(event) or "")
+            yield f"| `{event.name}` | {event.level.name} | {fields} | {says} |"
+
+
+def command_help(*words: str) -> Iterator[str]:
+    """What `aioaurora WORDS --help` prints."""
+    from typer.testing import CliRunner  # noqa: PLC0415 - the other tables do not need it.
+
+    from aioaurora.cli import app  # noqa: PLC0415 - as above.
+
+    os.environ.update(COLUMNS="100", NO_COLOR="1", TERM="dumb")
+    shown = CliRunner().invoke(app, [*words, "--help"], prog_name="aioaurora").output
+    yield from ["```text", *shown.strip("\n").splitlines(), "```"]
+
+
+def attributes_of(described: type) -> dict[str, str]:
+    """Give what the `Attributes:` section of a docstring says of each."""
+    section = (inspect.getdoc(described) or "").partition("Attributes:\n")[2]
+    found = re.findall(r"^    (\w+)(?: \([^)]*\))?: (.*(?:\n {5,}.*)*)", section, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return f"`{field.default!r}`"
+    with contextlib.suppress(TypeError):
+        return f"`{field.default_factory()!r}`"  # type: ignore[misc]  # MISSING is not callable: suppressed.
+    return "required"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+MAKERS = {
+    "command": command_help,
+    "error-classes": error_classes,
+    "error-tree": error_tree,
+    "events": event_table,
+    "options": option_table,
+}
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Tell Sphinx of the directive."""
+    app.add_directive("made-from-code", MadeFromCode)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
