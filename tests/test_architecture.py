@@ -18,7 +18,7 @@ import grimp
 import pytest
 
 import aioaurora
-from aioaurora import errors
+from aioaurora import config, credentials, errors, events
 
 ROOT = pathlib.Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -201,3 +201,55 @@ def test_every_module_says_what_it_tells():
     modules = [module.name for module in pkgutil.walk_packages(aioaurora.__path__, "aioaurora.")]
 
     assert [name for name in modules if not importlib.import_module(name).__doc__] == []
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+EVENTS = [
+    thing
+    for thing in vars(events).values()
+    if isinstance(thing, type) and issubclass(thing, events.Event) and thing is not events.Event
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
+def test_events_are_documented_and_named(event):
+    """An operator greps for the name, and reads the sentence."""
+    assert _is_documented(event)
+    assert re.fullmatch(r"aioaurora\.[a-z]+\.[a-z_]+", event.name)
+    assert event.__name__ in events.__all__
+
+
+def test_event_names_are_unique():
+    """One name, one meaning."""
+    names = [event.name for event in EVENTS]
+
+    assert sorted(names) == sorted(set(names))
+
+
+# --- secrets --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [
+        pytest.param(lambda secret: config.from_kwargs(host="db.test", user="app", password=secret), id="keywords"),
+        pytest.param(lambda secret: config.from_url(f"mysql://app:{secret}@db.test/shop"), id="url"),
+        pytest.param(lambda secret: credentials.Credentials(user="app", password=secret), id="credentials"),
+    ],
+)
+def test_no_secret_in_a_repr(holder):
+    """A repr ends up in a log."""
+    held = holder("hunter2")
+
+    assert "hunter2" not in repr(held)
+    assert "hunter2" not in str(held)
+
+
+def test_no_secret_in_an_error():
+    """A URL that is refused is quoted without its password."""
+    with pytest.raises(errors.ConfigurationError) as caught:
+        config.from_url("mysql://app:hunter2@db.test/shop?no_such_option=1")
+
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in repr(caught.value)
