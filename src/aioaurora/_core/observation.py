@@ -68,6 +68,11 @@ class Observation:
     thread_id: int = 0  # Connection ids start anew when an instance restarts.
     view: View | None = None
 
+    @property
+    def instance_id(self) -> str:
+        """The server's id, or its host name where it has none."""
+        return self.server_id or self.host
+
 
 def mode_of(innodb_read_only: object, read_only: object) -> Mode:
     """Tell what an instance says of itself; what cannot be read is not writable."""

@@ -122,7 +122,7 @@ class Topology:
 def merged(topology: Topology, observation: Observation, now: float) -> Topology:
     """Take an observation in; the argument is left as it is."""
     heard = _with_observer(topology, observation, now)
-    observer = heard.get(_id_of(observation))
+    observer = heard.get(observation.instance_id)
     assert observer is not None  # noqa: S101 - put there by the line above
     crowned = _crowned(heard, observer)
     if observation.view is None:
@@ -151,12 +151,8 @@ def suspected(topology: Topology, instance_id: str) -> Topology:
     return topology.with_instance(replace(instance, health=Health.SUSPECT))
 
 
-def _id_of(observation: Observation) -> str:
-    return observation.server_id or observation.host
-
-
 def _with_observer(topology: Topology, observation: Observation, now: float) -> Topology:
-    instance_id = _id_of(observation)
+    instance_id = observation.instance_id
     host, port = _place_of(topology, observation)
     known = topology.get(instance_id) or Instance(id=instance_id, host=host, port=port)
     turned = observation.mode is Mode.WRITABLE and (

@@ -1,0 +1,88 @@
+"""The first contact with a cluster: whoever answers first, of the endpoint and the reader endpoint beside it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pymysql import err
+
+from aioaurora._core.endpoint import Endpoint, EndpointKind
+from aioaurora._core.observation import Observation
+from aioaurora._io.dialer import UNKNOWN_HOST, Dial, Dialer, Place
+from aioaurora._io.probe import probe
+from aioaurora._io.session import Session
+from aioaurora.errors import ConfigurationError
+
+# The cluster endpoint may still lead to a writer that is gone; after this long a reader is asked as well.
+_SECOND_AFTER_S = 0.5
+
+
+async def first_contact(endpoint: Endpoint, dialer: Dialer, *, deadline: float) -> tuple[Session, Observation]:
+    """Reach any instance, and ask it for all that it knows.
+
+    Raises:
+        ConfigurationError: It is an Aurora instance, and nothing says how the others are called.
+        pymysql.err.OperationalError: Nobody could be reached; the endpoint's own failure is told.
+    """
+    session = await _first_open([dialer.start(Place(endpoint.host, endpoint.port), dialer.bare, deadline=deadline)],
+                                endpoint, dialer, deadline)
+    try:
+        async with asyncio.timeout_at(deadline):
+            observation = await probe(session, plain=bool(dialer.is_plain), with_view=True)
+    except TimeoutError as error:
+        session.abort()
+        raise err.OperationalError(2013, f"{endpoint.host!r} logged us in and then said nothing") from error
+    except BaseException:
+        session.abort()
+        raise
+    if observation.server_id is not None and endpoint.pattern is None:
+        session.close()
+        raise ConfigurationError(_pattern_missing(endpoint, observation))
+    return session, observation
+
+
+async def _first_open(
+    dials: list[Dial[Session]], endpoint: Endpoint, dialer: Dialer, deadline: float
+) -> Session:
+    first = dials[0]
+    try:
+        await asyncio.wait({first.task}, timeout=_SECOND_AFTER_S)
+        if not _is_open(first) and not _is_final(first) and (second := _beside(endpoint)) is not None:
+            dials.append(dialer.start(second, dialer.bare, deadline=deadline))
+        while not any(_is_open(dial) for dial in dials) and not all(dial.task.done() for dial in dials):
+            pending = {dial.task for dial in dials if not dial.task.done()}
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        opened = next((dial for dial in dials if _is_open(dial)), first)
+        dials.remove(opened)
+        return opened.task.result().session
+    finally:
+        for dial in dials:
+            dial.leave()
+
+
+def _beside(endpoint: Endpoint) -> Place | None:
+    if endpoint.kind is not EndpointKind.CLUSTER:
+        return None
+    return Place(endpoint.host.replace(".cluster-", ".cluster-ro-", 1), endpoint.port)
+
+
+def _is_open(dial: Dial[Session]) -> bool:
+    return dial.task.done() and not dial.task.cancelled() and dial.task.exception() is None
+
+
+def _is_final(dial: Dial[Session]) -> bool:
+    """Tell whether asking elsewhere would be no better: a wrong password is wrong everywhere."""
+    if not dial.task.done() or dial.task.cancelled():
+        return False
+    error = dial.task.exception()
+    errno = error.args[0] if isinstance(error, err.MySQLError) and error.args else 0
+    return isinstance(error, ConfigurationError) or errno in {1045, 1049, UNKNOWN_HOST}
+
+
+def _pattern_missing(endpoint: Endpoint, observation: Observation) -> str:
+    seen = [row.server_id for row in observation.view.rows] if observation.view else [observation.instance_id]
+    example = "{id}.<your id>.<region>.rds.amazonaws.com"
+    return (
+        f"{endpoint.host!r} is an Aurora cluster with the instances {', '.join(seen)}, and its name does not say how "
+        f"they are reached: add instance_pattern={example!r}"
+    )

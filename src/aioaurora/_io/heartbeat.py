@@ -1,0 +1,320 @@
+"""One instance, asked again and again on a connection of its own: role, rows, and whether it is there at all.
+
+    dialling --open--> asking --answered--> pausing --due or nudged--> asking
+       ^                 |  late: tells, and dials anew beside it
+       +----broken-------+  dead or stalled: tells, and gives the connection up
+
+An application's long query is never judged by its own silence: the question goes over this connection (case 35).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+from pymysql import err
+
+from aioaurora._core.failover import Event, InstanceLost, Late, Observed, SessionLost, Silenced
+from aioaurora._core.observation import Observation
+from aioaurora._core.silence import Patience, Silence, Verdict, judged
+from aioaurora._core.topology import Instance
+from aioaurora._core.verdict import Scope, scope_of
+from aioaurora._io.dialer import UNKNOWN_HOST, Dial, Dialer, Dialled, Place
+from aioaurora._io.probe import probe
+from aioaurora._io.session import Session
+from aioaurora.errors import ConnectTimeout
+
+# A timer that fires this late tells of our own stalled loop: the question is asked anew (case 36).
+_OUR_LATENESS_S = 0.1
+# While the writer is sought, a dial that was not greeted by then is overtaken by another.
+_OVERTAKEN_AFTER_S = 0.25
+_FIRST = asyncio.FIRST_COMPLETED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often an instance is asked, in seconds, and how many dials may hang at a time."""
+
+    role_every: float
+    view_every: float
+    redial_every: float
+    dials: int
+
+
+class Surroundings(Protocol):
+    """What a heartbeat needs of the monitor."""
+
+    def tell(self, event: Event) -> None:
+        """Take news in."""
+
+    def pace(self) -> Pace:
+        """Say how often to ask now."""
+
+    def last_sign_of(self, instance_id: str) -> float:
+        """Give the loop time at which the last byte of an instance arrived on any connection to it."""
+
+    def killed(self, instance_id: str, thread_id: int) -> None:
+        """Hear that a statement was killed."""
+
+
+class Heartbeat:
+    """Asks one instance for as long as it runs."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        *,
+        dialer: Dialer,
+        surroundings: Surroundings,
+        patience: Patience,
+        connect_timeout: float,
+    ) -> None:
+        self.instance = instance
+        self._dialer = dialer
+        self._around = surroundings
+        self._patience = patience
+        self._connect_timeout = connect_timeout
+        self._loop = asyncio.get_running_loop()
+        self._session: Session | None = None
+        self._nudged = asyncio.Event()
+        self._beside: Dial[Session] | None = None
+        self._heard_at = 0.0
+        self._view_due_at = 0.0
+        self._to_kill: deque[int] = deque()
+        self._scope = anyio.CancelScope()
+
+    @property
+    def session(self) -> Session | None:
+        """The connection that it asks on, if there is one."""
+        return self._session
+
+    def adopt(self, session: Session) -> None:
+        """Go on with a connection that is open already."""
+        self._session = session
+
+    def nudge(self) -> None:
+        """Ask now."""
+        self._nudged.set()
+
+    def kill(self, thread_id: int) -> None:
+        """Have the server end a session whose statement was cancelled."""
+        self._to_kill.append(thread_id)
+        self.nudge()
+
+    def stop(self) -> None:
+        """Stop asking and close the connection."""
+        self._scope.cancel()
+
+    async def ask_once(self) -> None:
+        """Ask one time, on a connection for that alone."""
+        dial = self._start_dial()
+        try:
+            dialled = await dial.wait()
+        except (err.MySQLError, OSError) as error:
+            self._tell_failed(dial, error)
+        else:
+            dialled.session.close()
+            self._around.tell(Observed(dialled.observation))
+
+    async def run(self) -> None:
+        """Ask until stopped."""
+        with self._scope:
+            try:
+                while True:
+                    if self._session is None:
+                        await self._dialled()
+                    else:
+                        await self._asked(self._session)
+                        await self._pause(self._around.pace().role_every)
+            finally:
+                self._give_up(polite=True)
+
+    # --- dialling ----------------------------------------------------------------------------------------------
+
+    async def _dialled(self) -> None:
+        """Dial until one connects. While the writer is sought, a dial that hangs is overtaken by another."""
+        dials: list[Dial[Session]] = []
+        try:
+            while self._session is None:
+                pace = self._around.pace()
+                if len(dials) >= pace.dials > 1:
+                    _drop_oldest_ungreeted(dials)
+                if len(dials) < pace.dials:
+                    dials.append(self._start_dial())
+                timeout = _OVERTAKEN_AFTER_S if pace.dials > 1 else None
+                await asyncio.wait({d.task for d in dials}, timeout=timeout, return_when=_FIRST)
+                if self._harvest(dials):
+                    await self._pause(pace.redial_every)
+        finally:
+            for dial in dials:
+                dial.leave()
+
+    def _start_dial(self) -> Dial[Session]:
+        place = Place(self.instance.host, self.instance.port)
+        return self._dialer.start(place, self._dialer.bare, deadline=self._loop.time() + self._connect_timeout)
+
+    def _harvest(self, dials: list[Dial[Session]]) -> bool:
+        """Take the first open session; says whether there is none and a dial failed."""
+        finished = [dial for dial in dials if dial.task.done()]
+        for dial in finished:
+            dials.remove(dial)
+            try:
+                self._opened(dial.task.result())
+            except (err.MySQLError, OSError) as error:
+                self._tell_failed(dial, error)
+            else:
+                break
+        return bool(finished) and self._session is None
+
+    def _opened(self, dialled: Dialled[Session]) -> None:
+        self._session = dialled.session
+        self._heard_at = self._loop.time()
+        self._view_due_at = 0.0
+        self._around.tell(Observed(dialled.observation))
+        if dialled.observation.instance_id != self.instance.id:
+            self._give_up(polite=True)  # The name was given to another instance, which is asked for itself.
+
+    def _tell_failed(self, dial: Dial[Session], error: Exception) -> bool:
+        """Tell of an instance that refuses; says whether it is one."""
+        errno = error.args[0] if error.args else 0
+        if dial.was_late or errno == UNKNOWN_HOST or scope_of(errno) in {Scope.ADMISSION, Scope.LOGIN}:
+            return False  # The name may not be known yet (case 8), and who refuses a log-in is there (case 25).
+        self._around.tell(InstanceLost(self.instance.id, self.instance.generation, str(error)))
+        return not isinstance(error, ConnectTimeout)
+
+    # --- asking ------------------------------------------------------------------------------------------------
+
+    async def _asked(self, session: Session) -> None:
+        self._nudged.clear()
+        asking = self._loop.create_task(self._answer(session), name=f"aioaurora heartbeat {self.instance.id}")
+        asking.add_done_callback(_looked_at)
+        try:
+            await self._until_answered(session, asking)
+        finally:
+            if not asking.done():
+                asking.cancel()
+                session.abort()
+        if asking.done():
+            self._heard(asking)
+
+    async def _answer(self, session: Session) -> Observation:
+        while self._to_kill:
+            await self._kill(session, self._to_kill.popleft())
+        with_view = self._loop.time() >= self._view_due_at
+        observation = await probe(session, plain=bool(self._dialer.is_plain), with_view=with_view)
+        if with_view:
+            self._view_due_at = self._loop.time() + self._around.pace().view_every
+        return observation
+
+    async def _kill(self, session: Session, thread_id: int) -> None:
+        try:
+            async with session.cursor() as cursor:
+                await cursor.execute(f"KILL CONNECTION {thread_id:d}")
+        except err.MySQLError:
+            if session.closed:
+                raise
+            return  # It has ended by itself.
+        self._around.killed(self.instance.id, thread_id)
+
+    async def _until_answered(self, session: Session, asking: asyncio.Task[Observation]) -> None:
+        """Wait for the answer and judge the silence meanwhile."""
+        asked_at = self._loop.time()
+        last_sign_at = max(self._heard_at, asked_at - self._around.pace().role_every)
+        beside: asyncio.Task[Dialled[Session] | None] | None = None
+        try:
+            while not asking.done():
+                last_sign_at = max(last_sign_at, self._around.last_sign_of(self.instance.id))
+                silence = self._silence(session, asked_at, last_sign_at)
+                verdict = judged(silence, self._patience)
+                if verdict in {Verdict.DEAD, Verdict.STALLED}:
+                    self._silenced(silence, verdict)
+                    return
+                if verdict is Verdict.SUSPECT and beside is None:
+                    self._around.tell(Late(self.instance.id, silence.now - asked_at))
+                    beside = self._loop.create_task(self._dial_beside())
+                wake_at = self._patience.next_check(silence)
+                await asyncio.wait({asking, beside or asking}, timeout=wake_at - silence.now, return_when=_FIRST)
+                if self._loop.time() - wake_at > _OUR_LATENESS_S:
+                    asked_at = last_sign_at = self._loop.time()
+                if beside is not None and beside.done() and not asking.done():
+                    self._switched(session, beside.result())
+                    return
+        finally:
+            if beside is not None:
+                beside.cancel()
+
+    async def _dial_beside(self) -> Dialled[Session] | None:
+        """Dial until a connection opens, or the instance refuses: then None."""
+        while True:
+            self._beside = dial = self._start_dial()
+            try:
+                return await dial.wait()
+            except (err.MySQLError, OSError) as error:
+                if self._tell_failed(dial, error):
+                    return None
+            finally:
+                self._beside = None
+            await asyncio.sleep(_OVERTAKEN_AFTER_S)
+
+    def _silence(self, session: Session, asked_at: float, last_sign_at: float) -> Silence:
+        signs = session.signs()
+        return Silence(
+            now=self._loop.time(),
+            asked_at=asked_at,
+            last_sign_at=last_sign_at,
+            unacknowledged=None if signs is None else signs.unacked > 0,
+            connect_hangs=self._beside is not None and self._beside.phase == "tcp",
+        )
+
+    def _switched(self, silent: Session, dialled: Dialled[Session] | None) -> None:
+        """Go on with the connection that opened: the instance answers, only the first connection does not."""
+        silent.abort()
+        self._session = None
+        if dialled is not None:
+            self._opened(dialled)
+
+    def _silenced(self, silence: Silence, verdict: Verdict) -> None:
+        silent_s = silence.now - silence.last_sign_at
+        cause = f"{self.instance.id} {verdict}: silent for {silent_s:.1f} s"
+        self._give_up(polite=False)
+        self._around.tell(Silenced(self.instance.id, self.instance.generation, cause))
+
+    def _heard(self, asking: asyncio.Task[Observation]) -> None:
+        if asking.cancelled():
+            return
+        try:
+            observation = asking.result()
+        except (err.MySQLError, OSError):
+            self._give_up(polite=False)
+            self._around.tell(SessionLost(self.instance.id, self.instance.generation))
+            return
+        self._heard_at = self._loop.time()
+        self._around.tell(Observed(observation))
+
+    def _give_up(self, *, polite: bool) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close() if polite else session.abort()
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
+        self._nudged.clear()
+
+
+def _looked_at(task: asyncio.Task[Observation]) -> None:
+    """Keep asyncio from reporting the failure of a question that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _drop_oldest_ungreeted(dials: list[Dial[Session]]) -> None:
+    oldest = next((dial for dial in dials if not dial.is_greeted), None)
+    if oldest is not None:
+        dials.remove(oldest)
+        oldest.leave()

@@ -1,0 +1,334 @@
+"""What one Cluster knows, and the tasks that keep it true.
+
+News come in through `tell`: from heartbeats, dials and broken connections. The core decides; what it answers is
+carried out here at once. One root task owns every heartbeat, so that `close` may come from any task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+import anyio.abc
+
+from aioaurora._core import event as events
+from aioaurora._core.backoff import ROWS_WHILE_SEARCHING_EVERY_S, jittered, redial_pause, role_pause
+from aioaurora._core.failover import (
+    Abort,
+    Ask,
+    Command,
+    Event,
+    InstanceLost,
+    Late,
+    Observed,
+    ReaderOnly,
+    SearchEnded,
+    Searching,
+    SearchStarted,
+    Silenced,
+    State,
+    step,
+    watched,
+)
+from aioaurora._core.silence import Patience
+from aioaurora._core.topology import Instance, Topology
+from aioaurora._io.dialer import Dialer, Place
+from aioaurora._io.heartbeat import Heartbeat, Pace
+from aioaurora._io.kernel import Signs
+from aioaurora._io.resolver import Resolver
+from aioaurora._io.session import Session
+from aioaurora.config import Config
+from aioaurora.errors import Role
+
+_READER_ONLY_PAUSE_S = 30.0
+# A promotion can be followed by refused log-ins for a moment (case 25).
+UNSETTLED_FOR_S = 10.0
+
+
+class Held(Protocol):
+    """What the monitor needs of an application's connection."""
+
+    role: Role | None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+
+    def lose(self, detail: str) -> None:
+        """End it: its server is gone."""
+
+    def signs(self) -> Signs | None:
+        """Give the kernel's view of it."""
+
+
+class Monitor:
+    """Keeps the topology of one Cluster true."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        dialer: Dialer,
+        resolver: Resolver,
+        emit: Callable[[events.Event], None],
+        chance: Callable[[], float],
+    ) -> None:
+        self.state = State(topology=Topology(endpoint=config.endpoint))
+        self.failure: BaseException | None = None
+        self._config = config
+        self._dialer = dialer
+        self._resolver = resolver
+        self._emit = emit
+        self._chance = chance
+        self._loop = asyncio.get_running_loop()
+        self._heartbeats: dict[str, Heartbeat] = {}
+        self._held: dict[str, weakref.WeakSet[Held]] = {}
+        self._changed = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._group: anyio.abc.TaskGroup | None = None
+        self._searched_at = -UNSETTLED_FOR_S
+        self._aborted = 0
+        self._root = self._loop.create_task(self._run(), name=f"aioaurora {config.endpoint}")
+
+    # --- what others ask and tell ------------------------------------------------------------------------------
+
+    @property
+    def topology(self) -> Topology:
+        """What is believed now."""
+        return self.state.topology
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether the writer is sought, or was found only just now."""
+        searching = isinstance(self.state.phase, Searching)
+        return searching or self._loop.time() - self._searched_at < UNSETTLED_FOR_S
+
+    @property
+    def searching_for_s(self) -> float:
+        """How long the writer has been sought; 0 when it is not."""
+        phase = self.state.phase
+        return self._loop.time() - phase.since if isinstance(phase, Searching) else 0.0
+
+    def tell(self, event: Event) -> None:
+        """Take news in, and do what follows from them."""
+        before = self.state
+        self.state, commands = step(before, event, self._loop.time())
+        self._report(event, before)
+        for command in commands:
+            self._carry_out(command)
+        self._settle(before)
+
+    def begin(self, observed: Observed, session: Session) -> None:
+        """Take the first answer in, and go on asking on the connection that brought it."""
+        self.tell(observed)
+        heartbeat = self._heartbeats.get(observed.observation.instance_id)
+        if heartbeat is None:
+            session.close()
+        else:
+            heartbeat.adopt(session)
+
+    def hold(self, instance_id: str, connection: Held) -> None:
+        """Watch an instance for as long as this connection to it is open."""
+        self._held.setdefault(instance_id, weakref.WeakSet()).add(connection)
+        self._watch()
+
+    def kill(self, instance_id: str, thread_id: int) -> None:
+        """Have an instance end a session whose statement was cancelled."""
+        if instance_id in self._heartbeats:
+            self._heartbeats[instance_id].kill(thread_id)
+
+    async def changed(self) -> None:
+        """Wait until what is believed changes."""
+        await self._changed.wait()
+
+    async def close(self) -> None:
+        """Stop all asking; closes the connections that it asked on."""
+        self.abandon()
+        await asyncio.wait({self._root})
+
+    def abandon(self) -> None:
+        """Stop all asking without waiting for it."""
+        self._closing.set()
+        self._root.cancel()
+
+    # --- for heartbeats ----------------------------------------------------------------------------------------
+
+    def pace(self) -> Pace:
+        """Say how often to ask an instance now."""
+        config = self._config
+        match self.state.phase:
+            case Searching(since, _):
+                sought_s = self._loop.time() - since
+                chance = self._chance()
+                return Pace(
+                    role_every=jittered(role_pause(sought_s), chance),
+                    view_every=ROWS_WHILE_SEARCHING_EVERY_S,
+                    redial_every=jittered(redial_pause(sought_s, config.search_interval), chance),
+                    dials=config.max_connecting,
+                )
+            case ReaderOnly():
+                every = _READER_ONLY_PAUSE_S
+                return Pace(role_every=config.heartbeat_interval, view_every=every, redial_every=every, dials=1)
+            case _:
+                return Pace(
+                    role_every=config.heartbeat_interval,
+                    view_every=config.refresh_interval,
+                    redial_every=config.heartbeat_interval,
+                    dials=1,
+                )
+
+    def last_sign_of(self, instance_id: str) -> float:
+        """Give the loop time at which the last byte of an instance arrived on an application's connection."""
+        signs = [sign for held in self._held.get(instance_id, ()) if not held.closed and (sign := held.signs())]
+        youngest = min((sign.last_received_s for sign in signs), default=float("inf"))
+        return self._loop.time() - youngest
+
+    def killed(self, instance_id: str, thread_id: int) -> None:
+        """Report that a statement was killed."""
+        self._emit(events.StatementKilled(cluster=self.topology.cluster, instance=instance_id, thread_id=thread_id))
+
+    # --- carrying out ------------------------------------------------------------------------------------------
+
+    def _carry_out(self, command: Command) -> None:
+        cluster, epoch = self.topology.cluster, self.topology.epoch
+        match command:
+            case Ask(instance_id):
+                self._ask(instance_id)
+            case Abort(instance_id, cause, writers_only):
+                self._abort(instance_id, cause, writers_only=writers_only)
+            case SearchStarted(cause):
+                self._aborted = 0
+                self._resolver.flush()
+                self._emit(
+                    events.FailoverStarted(cluster=cluster, epoch=epoch, writer=self.topology.writer_id, cause=cause)
+                )
+            case SearchEnded(old, new, lasted_s):
+                self._search_ended(old, new, lasted_s)
+
+    def _search_ended(self, old: str | None, new: str, lasted_s: float) -> None:
+        cluster, epoch = self.topology.cluster, self.topology.epoch
+        self._searched_at = self._loop.time()
+        if old == new:
+            ended: events.Event = events.SearchEnded(
+                cluster=cluster, epoch=epoch, writer=new, duration_s=lasted_s, connections_aborted=self._aborted
+            )
+        else:
+            writer = self.topology.get(new)
+            if writer is not None:
+                self._dialer.restrain(Place(writer.host, writer.port))
+            ended = events.FailoverFinished(
+                cluster=cluster,
+                epoch=epoch,
+                old_writer=old,
+                new_writer=new,
+                duration_s=lasted_s,
+                connections_aborted=self._aborted,
+            )
+        self._emit(ended)
+
+    def _ask(self, instance_id: str) -> None:
+        heartbeat = self._heartbeats.get(instance_id)
+        if heartbeat is not None:
+            heartbeat.nudge()
+            return
+        instance = self.topology.get(instance_id)
+        if instance is not None and self._group is not None:
+            self._group.start_soon(self._ask_once, instance)
+
+    async def _ask_once(self, instance: Instance) -> None:
+        """Ask an instance that is not watched."""
+        once = self._heartbeat(instance)
+        await once.ask_once()
+
+    def _abort(self, instance_id: str, cause: str, *, writers_only: bool) -> None:
+        count = 0
+        for held in list(self._held.get(instance_id, ())):
+            if not held.closed and not (writers_only and held.role is not Role.WRITER):
+                held.lose(cause)
+                count += 1
+        self._aborted += count
+        if count:
+            self._emit(
+                events.StatementsAborted(cluster=self.topology.cluster, instance=instance_id, count=count, why=cause)
+            )
+
+    def _report(self, event: Event, before: State) -> None:
+        """Say what an operator would ask about."""
+        cluster = self.topology.cluster
+        match event:
+            case Late(instance_id, silent_s):
+                self._emit(events.InstanceSuspected(cluster=cluster, instance=instance_id, silent_s=silent_s))
+            case InstanceLost(instance_id, _, cause) | Silenced(instance_id, _, cause):
+                if self.topology.get(instance_id) != before.topology.get(instance_id):
+                    count = sum(not held.closed for held in self._held.get(instance_id, ()))
+                    self._emit(
+                        events.InstanceLost(cluster=cluster, instance=instance_id, cause=cause, connections=count)
+                    )
+            case Observed(observation) if observation.view is not None and observation.view.ignored:
+                self._emit(
+                    events.RowsIgnored(
+                        cluster=cluster, server_ids=observation.view.ignored, why="an id that is no host name"
+                    )
+                )
+            case _:
+                pass
+
+    # --- who is watched ----------------------------------------------------------------------------------------
+
+    def _settle(self, before: State) -> None:
+        """Follow a change: watch whom it names, wake who waits, say what is new."""
+        if self.state == before:
+            return
+        self._watch()
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if _summary(before.topology) != _summary(self.topology):
+            epoch, writer, readers = _summary(self.topology)
+            self._emit(
+                events.TopologyChanged(cluster=self.topology.cluster, epoch=epoch, writer=writer, readers=readers)
+            )
+
+    def _watch(self) -> None:
+        in_use = frozenset(
+            instance_id for instance_id, held in self._held.items() if any(not each.closed for each in held)
+        )
+        wanted = watched(self.state, in_use)
+        for instance_id in self._heartbeats.keys() - wanted:
+            self._heartbeats.pop(instance_id).stop()
+        for instance in self.topology.instances:
+            if instance.id in self._heartbeats:
+                self._heartbeats[instance.id].instance = instance
+            elif instance.id in wanted and self._group is not None:
+                self._heartbeats[instance.id] = heartbeat = self._heartbeat(instance)
+                self._group.start_soon(heartbeat.run)
+
+    def _heartbeat(self, instance: Instance) -> Heartbeat:
+        config = self._config
+        return Heartbeat(
+            instance,
+            dialer=self._dialer,
+            surroundings=self,
+            patience=Patience(
+                suspect_after=config.suspect_after,
+                dead_after=config.heartbeat_interval + config.heartbeat_timeout,
+                stalled_after=config.stall_timeout,
+            ),
+            connect_timeout=config.connect_timeout,
+        )
+
+    async def _run(self) -> None:
+        """Own every heartbeat; a bug in one is told here and at the next request, not to some caller's task."""
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                self._watch()
+                await self._closing.wait()
+        except Exception as error:  # noqa: BLE001 - the outermost edge of our tasks
+            self.failure = error
+            self._emit(events.MonitorFailed(cluster=self.topology.cluster, error=repr(error)))
+            self._changed.set()
+        finally:
+            self._group = None

@@ -1,0 +1,50 @@
+"""One asking: role and identity in one round trip, and with rows the topology too."""
+
+from __future__ import annotations
+
+from aioaurora._core.observation import PLAIN_ROLE_QUERY, PROBE_QUERY, ROLE_QUERY, Observation, mode_of, view_of
+from aioaurora._io.session import Session
+
+_ROLE_COLUMNS = 3
+
+
+async def probe(session: Session, *, plain: bool, with_view: bool) -> Observation:
+    """Ask an instance what it is; `with_view` also what it has heard of the others.
+
+    Args:
+        session: The monitor's own; topology SQL never runs on an application's connection (case 40).
+        plain: The server is no Aurora: it has neither an id nor rows.
+        with_view: Costs the server a query of a small in-memory table; the round trip is the same.
+    """
+    if plain:
+        sql = PLAIN_ROLE_QUERY
+    else:
+        sql = PROBE_QUERY if with_view else ROLE_QUERY
+    async with session.cursor() as cursor:
+        await cursor.execute(sql)
+        columns = [column[0] for column in cursor.description][_ROLE_COLUMNS:]
+        rows = list(await cursor.fetchall())
+    observation = observed(session, tuple(rows[0][:_ROLE_COLUMNS]))
+    if not columns or observation.server_id is None:
+        return observation
+    view = view_of(columns, [row[_ROLE_COLUMNS:] for row in rows], observation.server_id)
+    return Observation(
+        host=observation.host,
+        port=observation.port,
+        server_id=observation.server_id,
+        mode=observation.mode,
+        thread_id=observation.thread_id,
+        view=view,
+    )
+
+
+def observed(session: Session, role_row: tuple[object, ...]) -> Observation:
+    """Read the answer to a role query."""
+    innodb_read_only, read_only, server_id = role_row
+    return Observation(
+        host=session.host,
+        port=session.port,
+        server_id=None if server_id is None else str(server_id),
+        mode=mode_of(innodb_read_only, read_only),
+        thread_id=session.thread_id(),
+    )

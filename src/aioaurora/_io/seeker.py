@@ -1,0 +1,227 @@
+"""One request led to one verified connection: choose, dial, check the role, and look again when it was the wrong one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import tenacity
+from pymysql import err
+
+from aioaurora._core import event as kinds
+from aioaurora._core.endpoint import EndpointKind
+from aioaurora._core.failover import InstanceLost, Observed, Searching
+from aioaurora._core.observation import Mode, Observation
+from aioaurora._core.selection import Chosen, Hopeless, chosen
+from aioaurora._core.verdict import Scope, scope_of
+from aioaurora._io.contact import first_contact
+from aioaurora._io.dialer import UNKNOWN_HOST, Dialer, Dialled, Place
+from aioaurora._io.monitor import Monitor
+from aioaurora._io.session import Session
+from aioaurora.config import Config
+from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Role, WriterUnavailable
+
+_PAUSE_AT_MOST_S = 1.0
+_RETRY_AFTER_S = 0.2, 0.4
+
+S = TypeVar("S", bound=Session)
+
+
+class _NotInThatRole(err.OperationalError):
+    """The instance that was dialled turned out to hold another role: look again."""
+
+
+@dataclass(slots=True)
+class _Request:
+    role: Role | None
+    instance: str | None
+    asked_at: float
+    deadline: float
+    avoid: set[str] = field(default_factory=set)  # Readers that failed this request.
+
+
+class Seeker:
+    """Leads requests to instances."""
+
+    def __init__(
+        self, config: Config, *, monitor: Monitor, dialer: Dialer, emit: Callable[[kinds.Event], None]
+    ) -> None:
+        self._config = config
+        self._monitor = monitor
+        self._dialer = dialer
+        self._emit = emit
+        self._loop = asyncio.get_running_loop()
+        self._reaching: asyncio.Task[None] | None = None
+        self._has_reached = False
+
+    async def reach(self, deadline: float) -> None:
+        """Wait until an instance has answered once; many may wait for the same first contact."""
+        if self._has_reached:
+            return
+        if self._reaching is None or self._reaching.done():
+            self._reaching = self._loop.create_task(self._first_contact())
+        await asyncio.wait({self._reaching}, timeout=deadline - self._loop.time())
+        if not self._reaching.done():
+            waited_s = self._config.connect_timeout
+            raise ConnectTimeout(self._config.endpoint.host, phase="first contact", waited_s=waited_s)
+        self._reaching.result()
+
+    async def seek(
+        self, role: Role | None, instance: str | None, build: Callable[..., S], *, timeout: float | None
+    ) -> Dialled[S]:
+        """Give a session whose server said on it that it holds `role`; see `Cluster.connect`."""
+        default = self._config.acquire_timeout if self._has_reached else self._config.connect_timeout
+        now = self._loop.time()
+        request = _Request(role, instance, now, now + (timeout or default))
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(self._is_passing),
+            wait=tenacity.wait_random_exponential(multiplier=self._config.search_interval, max=_PAUSE_AT_MOST_S),
+            # tenacity's own delay stops read a clock that virtual time does not move.
+            stop=lambda call: self._loop.time() + call.upcoming_sleep >= request.deadline,
+            sleep=asyncio.sleep,
+            reraise=True,
+        )
+        try:
+            return await retrying(self._attempt, request, build)
+        except (err.MySQLError, OSError) as error:
+            if self._has_reached and self._is_passing(error) and not isinstance(error, TimeoutError):
+                raise self._nobody(request, str(error)) from error
+            raise
+
+    async def close(self) -> None:
+        """Give up the first contact if it is still under way."""
+        if self._reaching is not None and not self._reaching.done():
+            self._reaching.cancel()
+            await asyncio.wait({self._reaching})
+
+    # --- one attempt -------------------------------------------------------------------------------------------
+
+    async def _attempt(self, request: _Request, build: Callable[..., S]) -> Dialled[S]:
+        choice = None
+        if self._config.follow == "on":
+            await self.reach(request.deadline)
+            choice = await self._choice(request)
+        endpoint = self._config.endpoint
+        place = Place(choice.instance.host, choice.instance.port) if choice else Place(endpoint.host, endpoint.port)
+        deadline = min(request.deadline, self._loop.time() + self._config.connect_timeout)
+        try:
+            dialled = await self._dialer.dial(place, build, deadline=deadline)
+        except (err.MySQLError, OSError) as error:
+            if choice is not None:
+                self._failed(choice, error)
+                request.avoid.add(choice.instance.id)
+            raise
+        try:
+            self._accept(dialled.observation, choice.role if choice else request.role)
+        except err.MySQLError:
+            dialled.session.close()
+            raise
+        return dialled
+
+    async def _choice(self, request: _Request) -> Chosen | None:
+        """Choose an instance, waiting for one if need be; None: whoever the endpoint leads to."""
+        if request.instance is None and self._takes_anyone(request):
+            return None
+        while True:
+            role = request.role or self._config.endpoint.default_role if request.instance is None else request.role
+            choice = chosen(
+                self._monitor.state,
+                role,
+                pinned=request.instance,
+                chance=random.random(),  # noqa: S311 - spreads load, guards nothing
+                avoid=frozenset(request.avoid),
+            )
+            match choice:
+                case Chosen():
+                    self._told_of_fallback(choice)
+                    return choice
+                case Hopeless(sentence):
+                    error = NoReader if role is Role.READER else NoWriter
+                    raise error(sentence, waited_s=self._loop.time() - request.asked_at)
+                case None:
+                    await self._next_change(request)
+
+    def _takes_anyone(self, request: _Request) -> bool:
+        """Tell whether the endpoint alone decides: a plain server without a role asked for, or a custom endpoint."""
+        kind = self._config.endpoint.kind
+        return kind is EndpointKind.CUSTOM or (request.role is None and bool(self._dialer.is_plain))
+
+    async def _next_change(self, request: _Request) -> None:
+        patience = self._config.give_up_waiting_after
+        sought_s = self._monitor.searching_for_s
+        if patience is not None and sought_s >= patience:
+            least, most = _RETRY_AFTER_S
+            retry_after_s = random.uniform(least, most)  # noqa: S311 - spreads load, guards nothing
+            sentence = f"the writer of {self._monitor.topology.cluster!r} has been sought for {sought_s:.1f} s"
+            raise WriterUnavailable(sentence, waited_s=0.0, retry_after_s=retry_after_s)
+        try:
+            async with asyncio.timeout_at(request.deadline):
+                await self._monitor.changed()
+        except TimeoutError:
+            raise self._nobody(request, "") from None
+
+    def _accept(self, observation: Observation, role: Role | None) -> None:
+        """Check on this very connection what was asked for."""
+        if self._config.follow == "on":
+            self._monitor.tell(Observed(observation))
+        who = observation.instance_id
+        if role is Role.READER and observation.mode is not Mode.READ_ONLY and not self._dialer.is_plain:
+            raise _NotInThatRole(0, f"{who!r} says it is {observation.mode}, not a reader")
+        if role is not Role.WRITER:
+            return
+        if observation.mode is not Mode.WRITABLE:
+            raise _NotInThatRole(0, f"{who!r} says it is {observation.mode}, not the writer")
+        writer = self._monitor.topology.writer
+        if self._config.follow == "on" and (writer is None or writer.id != who):
+            raise _NotInThatRole(0, f"{who!r} says it is writable, and so does {writer.id if writer else 'nobody'}")
+
+    def _failed(self, choice: Chosen, error: Exception) -> None:
+        errno = error.args[0] if error.args else 0
+        if errno == UNKNOWN_HOST or scope_of(errno) in {Scope.ADMISSION, Scope.LOGIN, Scope.STATEMENT}:
+            return
+        instance = self._monitor.topology.get(choice.instance.id) or choice.instance
+        self._monitor.tell(InstanceLost(instance.id, instance.generation, str(error)))
+
+    def _told_of_fallback(self, choice: Chosen) -> None:
+        if choice.is_fallback:
+            cluster = self._monitor.topology.cluster
+            self._emit(kinds.ReaderFallback(cluster=cluster, instance=choice.instance.id))
+
+    # --- failing -----------------------------------------------------------------------------------------------
+
+    def _is_passing(self, error: BaseException) -> bool:
+        """Tell whether the same request may succeed a moment later."""
+        if isinstance(error, (_NotInThatRole, ConnectTimeout)):
+            return True
+        if isinstance(error, (NoWriter, NoReader)) or not isinstance(error, (err.OperationalError, OSError)):
+            return False
+        errno = error.args[0] if error.args else 0
+        if errno == UNKNOWN_HOST:
+            return self._has_reached
+        scope = scope_of(errno)
+        if scope is Scope.LOGIN:
+            return self._has_reached and self._monitor.is_unsettled
+        return scope is not Scope.STATEMENT
+
+    def _nobody(self, request: _Request, last_failure: str) -> NoWriter | NoReader:
+        """Say what was waited for, for how long, and what was seen last."""
+        topology, phase = self._monitor.topology, self._monitor.state.phase
+        waited_s = self._loop.time() - request.asked_at
+        role = request.role or self._config.endpoint.default_role or "instance"
+        seen = f"last writer: {topology.writer_id or 'none'} (epoch {topology.epoch})"
+        search = f"; searching: {phase.cause}" if isinstance(phase, Searching) else ""
+        others = ", ".join(f"{each.id} {each.health} {each.mode or 'unasked'}" for each in topology.instances)
+        failure = f"; last failure: {last_failure}" if last_failure else ""
+        sentence = (
+            f"no {role} of {topology.cluster!r} within {waited_s:.1f} s; {seen}{search}; instances: {others}{failure}"
+        )
+        return (NoReader if role is Role.READER else NoWriter)(sentence, waited_s=waited_s)
+
+    async def _first_contact(self) -> None:
+        deadline = self._loop.time() + self._config.connect_timeout
+        session, observation = await first_contact(self._config.endpoint, self._dialer, deadline=deadline)
+        self._has_reached = True
+        self._monitor.begin(Observed(observation), session)

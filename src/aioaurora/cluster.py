@@ -1,0 +1,299 @@
+"""A cluster: one brain for all its connections, and the connections themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import weakref
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Self
+
+from pymysql import err
+
+from aioaurora._core import event as kinds
+from aioaurora._core.failover import Demoted, InstanceLost, SessionLost
+from aioaurora._core.observation import Mode, Observation
+from aioaurora._core.topology import Topology
+from aioaurora._core.verdict import Scope
+from aioaurora._io.dialer import Dialer, Place
+from aioaurora._io.monitor import Monitor
+from aioaurora._io.resolver import Resolver
+from aioaurora._io.seeker import Seeker
+from aioaurora.config import Config, from_arguments
+from aioaurora.connection import Connection
+from aioaurora.credentials import CredentialCache, Credentials
+from aioaurora.errors import ConfigurationError, Role, WrongLoop, WrongProcess
+from aioaurora.events import Events, EventStream
+
+
+class Connecting:
+    """A connection to come: `await` it, or enter it with `async with`, which closes it in the end."""
+
+    __slots__ = ("_connection", "_start")
+
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, Connection]]) -> None:
+        self._start = start
+
+    def __await__(self) -> Generator[Any, None, Connection]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._start()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self._connection.ensure_closed()
+        else:
+            self._connection.close()
+
+
+class _Parts:
+    """What a Cluster is made of once it has a loop."""
+
+    def __init__(self, config: Config, events: Events, cluster: str) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.credentials = CredentialCache(config.credentials)
+        self.resolver = Resolver(
+            nameservers=config.nameservers,
+            max_ttl=config.dns_max_ttl,
+            stale_for=config.dns_stale_if_error,
+            cluster=cluster,
+            emit=events.emit,
+        )
+        self.dialer = Dialer(config, self.resolver, self.credentials)
+        self.monitor = Monitor(
+            config, dialer=self.dialer, resolver=self.resolver, emit=events.emit, chance=random.random
+        )
+        self.seeker = Seeker(config, monitor=self.monitor, dialer=self.dialer, emit=events.emit)
+
+    async def close(self) -> None:
+        await self.seeker.close()
+        await self.monitor.close()
+        await self.dialer.close()
+        await self.resolver.close()
+        await self.credentials.close()
+
+
+class Cluster:
+    """An Aurora cluster: knows who is who, and connects to the instance that holds a role.
+
+    Takes a URL, or aiomysql's keywords, and the options of `Config`. Making one does nothing yet; entering it with
+    `async with`, or the first `connect`, reaches the cluster. N connections to the writer cost N + 1 server
+    connections, and one more for each reader in use.
+
+    Example:
+        ```python
+        async with aioaurora.Cluster("mysql://app@orders.cluster-abc123.us-east-1.rds.amazonaws.com/shop") as cluster:
+            async with cluster.connect() as connection, connection.cursor() as cursor:
+                await cursor.execute("SELECT 1")
+        ```
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._config: Config = from_arguments(*args, **kwargs)
+        self._events = Events(self._config.listeners)
+        self._pid = os.getpid()
+        self._parts: _Parts | None = None
+        self._is_closed = False
+
+    @property
+    def topology(self) -> Topology:
+        """What is believed of the cluster now; an immutable value."""
+        return self._parts.monitor.topology if self._parts else Topology(endpoint=self._config.endpoint)
+
+    def events(self) -> EventStream:
+        """Give what happens from now on, as an async iterator; it keeps the last 1,000 that were not taken."""
+        return self._events.stream()
+
+    def connect(
+        self, role: Role | str | None = None, *, instance: str | None = None, timeout: float | None = None
+    ) -> Connecting:
+        """Connect to an instance that holds `role` now and says so on that very connection.
+
+        Waits through a failover. Cancelling it leaves nothing behind.
+
+        Args:
+            role: "writer" or "reader"; None: as the endpoint or the configuration says.
+            instance: Id of the only instance that will do.
+            timeout: Seconds for everything, > 0. None: `acquire_timeout` once the cluster has been reached,
+                `connect_timeout` before.
+
+        Raises:
+            NoWriter: Nobody proved to be the writer in time, or the cluster has none.
+            WriterUnavailable: The search has lasted for longer than `give_up_waiting_after`.
+            NoReader: No reader and no writer could be reached in time.
+            ConnectTimeout: The cluster was never reached.
+            ConfigurationError: The role or the time-out is none.
+        """
+        wanted = _role_of(role) or self._config.role
+        if timeout is not None and not timeout > 0:
+            message = f"timeout={timeout!r}: say how many seconds, more than 0"
+            raise ConfigurationError(message)
+        return Connecting(lambda: self._connect(wanted, instance or self._config.instance, timeout))
+
+    async def start(self) -> None:
+        """Reach the cluster; raises what `connect` would."""
+        parts = self._begun()
+        if self._config.follow == "on":
+            await parts.seeker.reach(parts.loop.time() + self._config.connect_timeout)
+
+    async def close(self) -> None:
+        """Stop following the cluster; connections that are open stay open, unfollowed."""
+        self._is_closed = True
+        if self._parts is not None:
+            await self._parts.close()
+        self._events.close()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        topology = self.topology
+        state = "closed" if self._is_closed else "open" if self._parts else "not started"
+        writer = topology.writer.id if topology.writer else "none"
+        readers = ", ".join(reader.id for reader in topology.readers) or "none"
+        return f"<Cluster {topology.cluster} {state} | writer {writer}, epoch {topology.epoch}, readers {readers}>"
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _begun(self) -> _Parts:
+        """Give the parts; makes them on the loop of the first call."""
+        if self._is_closed:
+            raise err.InterfaceError(0, f"cluster {self.topology.cluster!r} is closed: make a new one")
+        if os.getpid() != self._pid:
+            raise WrongProcess("the Cluster", made_in=self._pid, used_in=os.getpid())
+        if self._parts is None:
+            self._parts = _Parts(self._config, self._events, self.topology.cluster)
+            self._say_what_is_not_done()
+        if self._parts.loop is not asyncio.get_running_loop():
+            raise WrongLoop("the Cluster")
+        if (failure := self._parts.monitor.failure) is not None:
+            raise err.InternalError(0, f"following the cluster failed: {failure!r}") from failure
+        return self._parts
+
+    def _say_what_is_not_done(self) -> None:
+        config, cluster = self._config, self.topology.cluster
+        if config.tls.is_assumed:
+            self._events.emit(kinds.TlsUnverified(cluster=cluster, host=config.endpoint.host))
+        if config.follow == "off":
+            why = f"follow is off for this {config.endpoint.kind} endpoint"
+            self._events.emit(kinds.NotFollowed(cluster=cluster, host=config.endpoint.host, why=why))
+
+    async def _connect(self, role: Role | None, instance: str | None, timeout: float | None) -> Connection:
+        parts = self._begun()
+        dialled = await parts.seeker.seek(role, instance, self._built, timeout=timeout)
+        self._bind(dialled.session, dialled.observation)
+        return dialled.session
+
+    def _built(self, *, place: Place, address: str, credentials: Credentials) -> Connection:
+        parts = self._begun()
+        return Connection(
+            **parts.dialer.keywords(place, address, credentials),
+            **self._config.session,
+            report=self._told,
+            redial=self._redial,
+            abandon=self._abandoned,
+        )
+
+    def _bind(self, connection: Connection, observation: Observation) -> None:
+        topology = self.topology
+        known = topology.get(observation.instance_id)
+        role = {Mode.WRITABLE: Role.WRITER, Mode.READ_ONLY: Role.READER, Mode.FROZEN: None}[observation.mode]
+        connection.bind(
+            instance=observation.instance_id,
+            role=role,
+            epoch=topology.epoch,
+            generation=known.generation if known else 0,
+        )
+        if self._parts is not None and self._config.follow == "on":
+            self._parts.monitor.hold(observation.instance_id, connection)
+        self._events.emit(
+            kinds.ConnectionOpened(
+                cluster=topology.cluster, instance=observation.instance_id, role=role, why="asked for"
+            )
+        )
+
+    async def _redial(self, connection: Connection) -> None:
+        """Make this object connected again, to the present holder of its role."""
+        parts = self._begun()
+
+        def rebuilt(*, place: Place, address: str, credentials: Credentials) -> Connection:
+            connection.reset_to(host=place.host, port=place.port, address=address, password=credentials.password)
+            return connection
+
+        dialled = await parts.seeker.seek(connection.role, self._config.instance, rebuilt, timeout=None)
+        self._bind(connection, dialled.observation)
+
+    def _told(self, connection: Connection, scope: Scope, error: BaseException) -> None:
+        """Hear from a connection what broke."""
+        if self._parts is None or self._is_closed or self._config.follow == "off":
+            return
+        monitor, instance, generation = self._parts.monitor, connection.instance, connection.generation
+        match scope:
+            case Scope.SESSION:
+                monitor.tell(SessionLost(instance, generation))
+            case Scope.INSTANCE:
+                monitor.tell(InstanceLost(instance, generation, str(error)))
+            case Scope.ROLE:
+                monitor.tell(Demoted(instance))
+            case _:
+                pass
+
+    def _abandoned(self, connection: Connection) -> None:
+        """Have the server stop what a cancelled statement left running."""
+        if self._parts is not None and not self._is_closed:
+            self._parts.monitor.kill(connection.instance, connection.thread_id())
+
+    def _abort(self) -> None:
+        """Stop without waiting: for `close()` of a connection that owns its Cluster."""
+        self._is_closed = True
+        if self._parts is not None and not self._parts.loop.is_closed():
+            self._parts.monitor.abandon()
+
+
+def connect(*args: Any, role: Role | str | None = None, **kwargs: Any) -> Connecting:
+    """Connect as `aiomysql.connect` does, with its arguments, to the instance that holds a role now.
+
+    Takes a URL, or aiomysql's keywords, and the options of `Config`. The connection owns a Cluster of its own, which
+    costs one more server connection; use a `Cluster` where there are several. Raises what `Cluster.connect` does.
+    """
+    if role is not None:
+        kwargs["role"] = role
+    cluster = Cluster(*args, **kwargs)
+    return Connecting(lambda: _connected(cluster))
+
+
+async def _connected(cluster: Cluster) -> Connection:
+    try:
+        connection = await cluster.connect()
+    except BaseException:
+        await cluster.close()
+        raise
+    connection.owns(cluster.close, cluster._abort)  # noqa: SLF001 - one file, one thing
+    weakref.finalize(connection, cluster._abort)  # noqa: SLF001 - the same
+    return connection
+
+
+def _role_of(role: Role | str | None) -> Role | None:
+    if role is None or isinstance(role, Role):
+        return role
+    try:
+        return Role(role)
+    except ValueError:
+        message = f'role={role!r}: write "writer" or "reader"'
+        raise ConfigurationError(message) from None
