@@ -17,6 +17,7 @@ exclude_patterns = ["_build", "_ext", "changelog.d"]
 html_theme = "furo"
 html_title = f"aioaurora {version}"
 
+default_role = "code"  # `x` in a docstring is code.
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True

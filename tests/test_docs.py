@@ -1,8 +1,8 @@
 """Every Python block of README, docs and docstrings runs.
 
-The blocks of a page share their names and run in order. `await` may stand outside of functions. `DATABASE_URL` leads to
-a simulated cluster, in a thread of its own. A block that cannot run says why in a comment before it:
-`<!-- not run: db.example.com is nobody's -->`.
+The blocks of a page share their names and run in order. `await` may stand outside of functions. `DATABASE_URL` and the
+URL of the example cluster lead to a simulated one, in a thread of its own. A block that cannot run says why in a comment
+before it: `<!-- not run: db.example.com is nobody's -->`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = pathlib.Path(__file__).parent.parent
 BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(r"mysql://app(?::\w+)?@orders\.cluster-abc123\.us-east-1\.rds\.amazonaws\.com/shop")
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->\n\s*$")
 
 
@@ -61,12 +62,12 @@ CHAPTERS += [[block] for source in sorted((ROOT / "src").rglob("*.py")) for bloc
 
 
 @pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cluster to connect to, as DATABASE_URL says."""
+def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a simulated cluster, which is also where DATABASE_URL leads."""
     with _elsewhere(_serve()) as (url, ca):
         monkeypatch.setenv("DATABASE_URL", url)
         monkeypatch.setenv("DATABASE_CA", ca)
-        yield
+        yield url
 
 
 @pytest.mark.timeout(60)
@@ -77,7 +78,8 @@ def test_documented_code_runs(blocks, database):
 
     with asyncio.Runner() as runner:
         for block in blocks:
-            _run(block, names, runner)
+            code = EXAMPLE.sub(database, block.code)
+            _run(block._replace(code=code), names, runner)
 
 
 def _run(block: Block, names: dict[str, object], runner: asyncio.Runner) -> None:

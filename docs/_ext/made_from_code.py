@@ -104,6 +104,22 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def fences_as_blocks(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001 - Sphinx's.
+    """Let docstrings use the fences of Markdown, which reStructuredText does not know."""
+    indent: str | None = None
+    for number, line in enumerate(lines):
+        fence = re.fullmatch(r"( *)```(\w*)", line)
+        if fence and indent is None:
+            indent = fence[1]
+            lines[number] = f"{indent}.. code-block:: {fence[2] or 'text'}\n"
+        elif fence:
+            indent = None
+            lines[number] = ""
+        elif indent is not None:
+            lines[number] = f"    {line}" if line else ""
+    lines[:] = "\n".join(lines).split("\n")
+
+
 MAKERS = {
     "command": command_help,
     "error-classes": error_classes,
@@ -116,4 +132,5 @@ MAKERS = {
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx of the directive."""
     app.add_directive("made-from-code", MadeFromCode)
+    app.connect("autodoc-process-docstring", fences_as_blocks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
