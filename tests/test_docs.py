@@ -1,8 +1,8 @@
 """Every Python block of README, docs and docstrings runs.
 
-The blocks of a page share their names and run in order. `await` may stand outside of functions. `DATABASE_URL` and the
-URL of the example cluster lead to a simulated one, in a thread of its own. A block that cannot run says why in a comment
-before it: `<!-- not run: db.example.com is nobody's -->`.
+The blocks of a page share their names and run in order. `await` may stand outside of functions. `DATABASE_URL` and
+the URL of the example cluster lead to a simulated one, in a thread of its own. A block that cannot run says why in a
+comment before it: `<!-- not run: db.example.com is nobody's -->`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import inspect
 import os
 import re
 import textwrap
+import typing
 from typing import TYPE_CHECKING, Any
 
 from sphinx.util.docutils import SphinxDirective
@@ -104,8 +105,9 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def fences_as_blocks(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001 - Sphinx's.
+def fences_as_blocks(_app: Sphinx, *about: object) -> None:
     """Let docstrings use the fences of Markdown, which reStructuredText does not know."""
+    lines = typing.cast("list[str]", about[-1])  # Before it: what it is, its name, itself, the options.
     indent: str | None = None
     for number, line in enumerate(lines):
         fence = re.fullmatch(r"( *)```(\w*)", line)
