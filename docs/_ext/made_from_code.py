@@ -38,6 +38,9 @@ class MadeFromCode(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(MAKERS[what](*arguments)) + "\n", allow_section_headings=True)
 
 
+MADE_FROM_OTHERS = {"endpoint", "credentials", "tls", "session"}  # The page says from which keywords.
+
+
 def option_table() -> Iterator[str]:
     """Every option with its default, its unit and when to change it."""
     from aioaurora import config  # noqa: PLC0415 - the other tables do not need it.
@@ -46,6 +49,8 @@ def option_table() -> Iterator[str]:
     yield "| option | default | what it does |"
     yield "| --- | --- | --- |"
     for field in dataclasses.fields(config.Config):
+        if field.name in MADE_FROM_OTHERS:
+            continue
         says = re.sub(r" Default (None|\(\)|[\d.]+?)\.$", "", described[field.name])  # It has a column of its own.
         yield f"| `{field.name}` | {_default(field)} | {_cell(says)} |"
 
@@ -71,7 +76,7 @@ def event_table() -> Iterator[str]:
         event = getattr(events, name)
         if isinstance(event, type) and issubclass(event, events.Event) and event is not events.Event:
             fields = ", ".join(f"`{field.name}`" for field in dataclasses.fields(event))
-            says = _cell(inspect.getdoc(event) or "")
+            says = _cell((inspect.getdoc(event) or "").partition("Attributes:")[0])
             yield f"| `{event.name}` | {event.level.name} | {fields} | {says} |"
 
 
@@ -95,7 +100,8 @@ def attributes_of(described: type) -> dict[str, str]:
 
 def _default(field: dataclasses.Field[Any]) -> str:
     if field.default is not dataclasses.MISSING:
-        return f"`{field.default!r}`"
+        unit = " s" if field.metadata.get("seconds") and field.default is not None else ""
+        return f"`{field.default!r}`{unit}"
     with contextlib.suppress(TypeError):
         return f"`{field.default_factory()!r}`"  # type: ignore[misc]  # MISSING is not callable: suppressed.
     return "required"
