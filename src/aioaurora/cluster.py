@@ -6,9 +6,7 @@ import asyncio
 import os
 import random
 import weakref
-from collections.abc import Callable, Coroutine, Generator
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pymysql import err
 
@@ -26,6 +24,10 @@ from aioaurora.connection import Connection
 from aioaurora.credentials import CredentialCache, Credentials
 from aioaurora.errors import ConfigurationError, Role, WrongLoop, WrongProcess
 from aioaurora.events import Events, EventStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+    from types import TracebackType
 
 
 class Connecting:
@@ -194,9 +196,9 @@ class Cluster:
             why = f"follow is off for this {config.endpoint.kind} endpoint"
             self._events.emit(kinds.NotFollowed(cluster=cluster, host=config.endpoint.host, why=why))
 
-    async def _connect(self, role: Role | None, instance: str | None, timeout: float | None) -> Connection:
+    async def _connect(self, role: Role | None, instance: str | None, timeout_s: float | None) -> Connection:
         parts = self._begun()
-        dialled = await parts.seeker.seek(role, instance, self._built, timeout=timeout)
+        dialled = await parts.seeker.seek(role, instance, self._built, deadline=parts.seeker.deadline(timeout_s))
         self._bind(dialled.session, dialled.observation)
         return dialled.session
 
@@ -236,7 +238,9 @@ class Cluster:
             connection.reset_to(host=place.host, port=place.port, address=address, password=credentials.password)
             return connection
 
-        dialled = await parts.seeker.seek(connection.role, self._config.instance, rebuilt, timeout=None)
+        dialled = await parts.seeker.seek(
+            connection.role, self._config.instance, rebuilt, deadline=parts.seeker.deadline(None)
+        )
         self._bind(connection, dialled.observation)
 
     def _told(self, connection: Connection, scope: Scope, error: BaseException) -> None:

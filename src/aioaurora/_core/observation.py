@@ -65,7 +65,7 @@ class Observation:
     port: int
     server_id: str | None  # None: not an Aurora instance.
     mode: Mode
-    thread_id: int = 0  # Connection ids start anew when an instance restarts.
+    thread_id: int = 0  # Of a connection made just now: ids start anew when an instance restarts. 0: an older one.
     view: View | None = None
 
     @property

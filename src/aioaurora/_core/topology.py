@@ -155,9 +155,7 @@ def _with_observer(topology: Topology, observation: Observation, now: float) -> 
     instance_id = observation.instance_id
     host, port = _place_of(topology, observation)
     known = topology.get(instance_id) or Instance(id=instance_id, host=host, port=port)
-    turned = observation.mode is Mode.WRITABLE and (
-        known.mode is Mode.READ_ONLY or (known.mode is not None and observation.thread_id < known.thread_id)
-    )
+    turned = observation.mode is Mode.WRITABLE and (known.mode is Mode.READ_ONLY or _has_restarted(known, observation))
     instance = replace(
         known,
         host=host,
@@ -165,12 +163,19 @@ def _with_observer(topology: Topology, observation: Observation, now: float) -> 
         mode=observation.mode,
         health=Health.UP,
         turned_at=now if turned else known.turned_at,
-        thread_id=observation.thread_id,
+        thread_id=observation.thread_id or known.thread_id,
         lag_s=0.0 if observation.mode is Mode.WRITABLE else known.lag_s,
     )
     # A name that answers with another id was given to another instance: the old one has lost it (case 51).
-    others = [other for other in topology.instances if other.id != instance_id and (other.host, other.port) != (host, port)]
+    others = [
+        other for other in topology.instances if other.id != instance_id and (other.host, other.port) != (host, port)
+    ]
     return replace(topology, instances=_sorted([*others, instance]))
+
+
+def _has_restarted(known: Instance, observation: Observation) -> bool:
+    """Tell by the connection id; news of connects that overlapped arrive in any order, so less is not enough."""
+    return 0 < observation.thread_id < known.thread_id / 2
 
 
 def _place_of(topology: Topology, observation: Observation) -> tuple[str, int]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from pymysql import err
 
 from aioaurora._core.endpoint import Endpoint, EndpointKind
-from aioaurora._core.observation import Observation
 from aioaurora._io.dialer import UNKNOWN_HOST, Dial, Dialer, Place
 from aioaurora._io.probe import probe
-from aioaurora._io.session import Session
 from aioaurora.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from aioaurora._core.observation import Observation
+    from aioaurora._io.session import Session
 
 # The cluster endpoint may still lead to a writer that is gone; after this long a reader is asked as well.
 _SECOND_AFTER_S = 0.5
@@ -24,8 +27,9 @@ async def first_contact(endpoint: Endpoint, dialer: Dialer, *, deadline: float) 
         ConfigurationError: It is an Aurora instance, and nothing says how the others are called.
         pymysql.err.OperationalError: Nobody could be reached; the endpoint's own failure is told.
     """
-    session = await _first_open([dialer.start(Place(endpoint.host, endpoint.port), dialer.bare, deadline=deadline)],
-                                endpoint, dialer, deadline)
+    session = await _first_open(
+        [dialer.start(Place(endpoint.host, endpoint.port), dialer.bare, deadline=deadline)], endpoint, dialer, deadline
+    )
     try:
         async with asyncio.timeout_at(deadline):
             observation = await probe(session, plain=bool(dialer.is_plain), with_view=True)
@@ -41,9 +45,7 @@ async def first_contact(endpoint: Endpoint, dialer: Dialer, *, deadline: float) 
     return session, observation
 
 
-async def _first_open(
-    dials: list[Dial[Session]], endpoint: Endpoint, dialer: Dialer, deadline: float
-) -> Session:
+async def _first_open(dials: list[Dial[Session]], endpoint: Endpoint, dialer: Dialer, deadline: float) -> Session:
     first = dials[0]
     try:
         await asyncio.wait({first.task}, timeout=_SECOND_AFTER_S)

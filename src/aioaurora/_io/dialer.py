@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 from pymysql import err
 
 from aioaurora._core.backoff import Ramp
+from aioaurora._core.endpoint import without_green_suffix
 from aioaurora._core.observation import PLAIN_ROLE_QUERY, ROLE_QUERY, UNKNOWN_VARIABLE, Observation
 from aioaurora._core.verdict import Scope, scope_of
 from aioaurora._io.probe import observed
-from aioaurora._io.resolver import Resolver, ResolveError
+from aioaurora._io.resolver import ResolveError, Resolver, UnknownHost
 from aioaurora._io.session import Session
-from aioaurora.config import Config
-from aioaurora.credentials import CredentialCache, Credentials
 from aioaurora.errors import ConnectTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aioaurora.config import Config
+    from aioaurora.credentials import CredentialCache, Credentials
 
 UNKNOWN_HOST, CONNECT_FAILED, ACCESS_DENIED = 2005, 2003, 1045
 # Phases after the greeting: a dial that got so far is not cut off.
@@ -230,15 +234,35 @@ class Dialer:
         return await self._open(dial, build, renewed)
 
     async def _open(self, dial: Dial[S], build: Callable[..., S], credentials: Credentials) -> Dialled[S]:
-        place = dial.place
         try:
-            addresses = await self._resolver.resolve(place.host, place.port, deadline=dial.deadline)
+            place, addresses = await self._located(dial)
         except ResolveError as error:
-            raise err.OperationalError(UNKNOWN_HOST, f"no address for {place.host!r}: {error}") from error
+            raise err.OperationalError(UNKNOWN_HOST, f"no address for {dial.place.host!r}: {error}") from error
         for address in addresses[:-1]:
             with contextlib.suppress(err.OperationalError):  # The last one's failure is told.
                 return await self._logged_in(dial, build(place=place, address=address, credentials=credentials))
         return await self._logged_in(dial, build(place=place, address=addresses[-1], credentials=credentials))
+
+    async def _located(self, dial: Dial[S]) -> tuple[Place, tuple[str, ...]]:
+        """Find an address, under another name where ids have outlived theirs (case 51)."""
+        place, deadline = dial.place, dial.deadline
+        try:
+            return place, await self._resolver.resolve(place.host, place.port, deadline=deadline)
+        except UnknownHost as error:
+            label, _, domain = place.host.partition(".")
+            renamed = without_green_suffix(label)
+            if renamed == label:
+                raise
+            unknown = error
+        place = Place(f"{renamed}.{domain}", place.port)
+        try:
+            return place, await self._resolver.resolve(place.host, place.port, deadline=deadline)
+        except UnknownHost:
+            target = await self._resolver.canonical(self._config.endpoint.host, deadline=deadline)
+            if target is None:
+                raise unknown from None
+        place = Place(target, place.port)
+        return place, await self._resolver.resolve(place.host, place.port, deadline=deadline)
 
     async def _logged_in(self, dial: Dial[S], session: S) -> Dialled[S]:
         dial.session = session

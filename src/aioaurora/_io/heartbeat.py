@@ -13,20 +13,22 @@ import asyncio
 import contextlib
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from pymysql import err
 
 from aioaurora._core.failover import Event, InstanceLost, Late, Observed, SessionLost, Silenced
-from aioaurora._core.observation import Observation
 from aioaurora._core.silence import Patience, Silence, Verdict, judged
-from aioaurora._core.topology import Instance
 from aioaurora._core.verdict import Scope, scope_of
 from aioaurora._io.dialer import UNKNOWN_HOST, Dial, Dialer, Dialled, Place
 from aioaurora._io.probe import probe
-from aioaurora._io.session import Session
 from aioaurora.errors import ConnectTimeout
+
+if TYPE_CHECKING:
+    from aioaurora._core.observation import Observation
+    from aioaurora._core.topology import Instance
+    from aioaurora._io.session import Session
 
 # A timer that fires this late tells of our own stalled loop: the question is asked anew (case 36).
 _OUR_LATENESS_S = 0.1

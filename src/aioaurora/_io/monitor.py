@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import anyio.abc
@@ -37,11 +36,15 @@ from aioaurora._core.silence import Patience
 from aioaurora._core.topology import Instance, Topology
 from aioaurora._io.dialer import Dialer, Place
 from aioaurora._io.heartbeat import Heartbeat, Pace
-from aioaurora._io.kernel import Signs
-from aioaurora._io.resolver import Resolver
-from aioaurora._io.session import Session
-from aioaurora.config import Config
 from aioaurora.errors import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aioaurora._io.kernel import Signs
+    from aioaurora._io.resolver import Resolver
+    from aioaurora._io.session import Session
+    from aioaurora.config import Config
 
 _READER_ONLY_PAUSE_S = 30.0
 # A promotion can be followed by refused log-ins for a moment (case 25).
@@ -332,3 +335,8 @@ class Monitor:
             self._changed.set()
         finally:
             self._group = None
+
+
+def _summary(topology: Topology) -> tuple[int, str | None, tuple[str, ...]]:
+    writer = topology.writer.id if topology.writer else None
+    return topology.epoch, writer, tuple(reader.id for reader in topology.readers)

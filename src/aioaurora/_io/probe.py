@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from aioaurora._core.observation import PLAIN_ROLE_QUERY, PROBE_QUERY, ROLE_QUERY, Observation, mode_of, view_of
-from aioaurora._io.session import Session
+
+if TYPE_CHECKING:
+    from aioaurora._io.session import Session
 
 _ROLE_COLUMNS = 3
 
@@ -16,30 +21,19 @@ async def probe(session: Session, *, plain: bool, with_view: bool) -> Observatio
         plain: The server is no Aurora: it has neither an id nor rows.
         with_view: Costs the server a query of a small in-memory table; the round trip is the same.
     """
-    if plain:
-        sql = PLAIN_ROLE_QUERY
-    else:
-        sql = PROBE_QUERY if with_view else ROLE_QUERY
+    sql = PLAIN_ROLE_QUERY if plain else PROBE_QUERY if with_view else ROLE_QUERY
     async with session.cursor() as cursor:
         await cursor.execute(sql)
         columns = [column[0] for column in cursor.description][_ROLE_COLUMNS:]
         rows = list(await cursor.fetchall())
-    observation = observed(session, tuple(rows[0][:_ROLE_COLUMNS]))
+    observation = replace(observed(session, tuple(rows[0][:_ROLE_COLUMNS])), thread_id=0)
     if not columns or observation.server_id is None:
         return observation
-    view = view_of(columns, [row[_ROLE_COLUMNS:] for row in rows], observation.server_id)
-    return Observation(
-        host=observation.host,
-        port=observation.port,
-        server_id=observation.server_id,
-        mode=observation.mode,
-        thread_id=observation.thread_id,
-        view=view,
-    )
+    return replace(observation, view=view_of(columns, [row[_ROLE_COLUMNS:] for row in rows], observation.server_id))
 
 
 def observed(session: Session, role_row: tuple[object, ...]) -> Observation:
-    """Read the answer to a role query."""
+    """Read the answer to the role query of a connection made just now."""
     innodb_read_only, read_only, server_id = role_row
     return Observation(
         host=session.host,

@@ -1,12 +1,11 @@
-"""One request led to one verified connection: choose, dial, check the role, and look again when it was the wrong one."""
+"""One request led to one verified connection: choose, dial, check the role; look again when it was the wrong one."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
 from pymysql import err
@@ -19,10 +18,14 @@ from aioaurora._core.selection import Chosen, Hopeless, chosen
 from aioaurora._core.verdict import Scope, scope_of
 from aioaurora._io.contact import first_contact
 from aioaurora._io.dialer import UNKNOWN_HOST, Dialer, Dialled, Place
-from aioaurora._io.monitor import Monitor
 from aioaurora._io.session import Session
-from aioaurora.config import Config
 from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Role, WriterUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aioaurora._io.monitor import Monitor
+    from aioaurora.config import Config
 
 _PAUSE_AT_MOST_S = 1.0
 _RETRY_AFTER_S = 0.2, 0.4
@@ -69,13 +72,16 @@ class Seeker:
             raise ConnectTimeout(self._config.endpoint.host, phase="first contact", waited_s=waited_s)
         self._reaching.result()
 
+    def deadline(self, timeout_s: float | None) -> float:
+        """Tell until when a request may take that was asked now."""
+        default = self._config.acquire_timeout if self._has_reached else self._config.connect_timeout
+        return self._loop.time() + (timeout_s or default)
+
     async def seek(
-        self, role: Role | None, instance: str | None, build: Callable[..., S], *, timeout: float | None
+        self, role: Role | None, instance: str | None, build: Callable[..., S], *, deadline: float
     ) -> Dialled[S]:
         """Give a session whose server said on it that it holds `role`; see `Cluster.connect`."""
-        default = self._config.acquire_timeout if self._has_reached else self._config.connect_timeout
-        now = self._loop.time()
-        request = _Request(role, instance, now, now + (timeout or default))
+        request = _Request(role, instance, self._loop.time(), deadline)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(self._is_passing),
             wait=tenacity.wait_random_exponential(multiplier=self._config.search_interval, max=_PAUSE_AT_MOST_S),
