@@ -1,8 +1,8 @@
 """Who can say which address a name has: DNS itself, through aiodns, and the system's resolver in a thread.
 
 aiodns (c-ares) keeps answers for their TTL and cannot be told not to, so to flush is to begin with a new resolver: that
-takes 51 us and reads resolv.conf anew. Its event thread is ended by `close`, always: left to the garbage collector it may
-call into a loop that is closed.
+takes 51 us and reads resolv.conf anew. Its event thread is ended by `close`, always: left to the garbage collector it
+may call into a loop that is closed.
 """
 
 from __future__ import annotations
