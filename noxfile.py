@@ -54,14 +54,14 @@ def layers(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test what needs nothing but Python."""
     _install(session, "tests")
-    session.run("pytest", "tests", "--ignore=tests/system", *session.posargs)
+    session.run("pytest", *(session.posargs or ["tests", "--ignore=tests/system"]))
 
 
 @nox.session
 def system(session: nox.Session) -> None:
     """Test against real servers, on real time."""
     _install(session, "system")
-    session.run("pytest", "tests/system", *session.posargs)
+    session.run("pytest", *(session.posargs or ["tests/system"]))
 
 
 @nox.session(name="aiomysql-suite")
