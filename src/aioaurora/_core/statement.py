@@ -1,0 +1,199 @@
+"""What a statement's text can do to a transaction, as far as text can tell.
+
+The answer errs on one side only: what is not surely harmless counts as able to do anything.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import re
+
+from aioaurora._core.functions import is_built_in
+
+
+class Kind(enum.StrEnum):
+    """What one statement can do to the transaction that it runs in."""
+
+    READ = "read"  # Nothing that outlives the session.
+    WRITE = "write"  # Part of the transaction; commits by itself under autocommit.
+    BEGIN = "begin"  # Commits what is open, then opens.
+    COMMIT = "commit"  # Commits what is open; by itself changes nothing.
+    ROLLBACK = "rollback"
+    AUTOCOMMIT_ON = "autocommit on"  # Commits what is open.
+    AUTOCOMMIT_OFF = "autocommit off"
+    ANY = "any"  # DDL, CALL, EXECUTE and what we do not know: commits what is open and changes things by itself.
+
+    @property
+    def may_end_transaction(self) -> bool:
+        """Whether a transaction may be over after it, as the caller must expect."""
+        return self not in (Kind.READ, Kind.WRITE, Kind.AUTOCOMMIT_OFF)
+
+
+# The order matters: quoted text first, so that what looks like a comment in it is none.
+_QUOTED = r"""'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'|"[^"\\]*(?:(?:\\.|"")[^"\\]*)*\"|`[^`]*`"""
+_QUOTED_PLAIN = r"""'[^']*'|"[^"]*"|`[^`]*`"""  # NO_BACKSLASH_ESCAPES
+_REST = r"""|/\*M?!\d*|/\*.*?(?:\*/|\Z)|\*/|--(?=[\s\x00-\x1f]|\Z)[^\n]*|\#[^\n]*"""
+_TOKEN = re.compile(_QUOTED + _REST, re.DOTALL)
+_TOKEN_PLAIN = re.compile(_QUOTED_PLAIN + _REST, re.DOTALL)
+
+_WORD = re.compile(r"[\s(]*([A-Za-z]+)")
+_CALL = re.compile(r"([\w$.`@]+)\s*\(")
+_COMMON_TABLE = re.compile(r"(?:\bWITH(?:\s+RECURSIVE)?|,)\s*([\w$`]+)\s*(?:\([^()]*\)\s*)?AS\s*\(", re.IGNORECASE)
+_ALIAS = re.compile(r"\bAS\s+([\w$`]+)\s*\(", re.IGNORECASE)
+_AUTOCOMMIT = re.compile(
+    r"(?:(?<![@\w.])|@@(?:SESSION\s*\.\s*|LOCAL\s*\.\s*)?)autocommit\s*:?=\s*(\w*)", re.IGNORECASE
+)
+_LASTING_SET = re.compile(
+    r"(?:^SET\s+|,\s*)(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT\s+ROLE)\b|@@(?:GLOBAL|PERSIST|PERSIST_ONLY)\s*\.",
+    re.IGNORECASE,
+)
+_ROUTINE = re.compile(
+    r"CREATE\b(?:(?!\b(?:TABLE|VIEW|INDEX|DATABASE|SCHEMA)\b).)*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT|PACKAGE)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+_KINDS: dict[str, Kind] = dict.fromkeys(
+    "SHOW DESCRIBE DESC EXPLAIN USE HELP HANDLER SAVEPOINT RELEASE KILL PREPARE DEALLOCATE CHECKSUM".split(), Kind.READ
+)
+_KINDS |= dict.fromkeys(["INSERT", "UPDATE", "DELETE", "REPLACE"], Kind.WRITE)
+# Statements of administration commit what is open; whether they themselves were done matters to no transaction.
+_KINDS |= dict.fromkeys("COMMIT LOCK UNLOCK CHECK OPTIMIZE REPAIR FLUSH CACHE".split(), Kind.COMMIT)
+
+
+def kinds_in(text: str | bytes, *, backslash_escapes: bool = True) -> tuple[Kind, ...]:
+    """One kind per statement of a packet, in order; nothing for a text without one."""
+    return tuple(_kind_of(part) for part in _parts(text, backslash_escapes=backslash_escapes))
+
+
+def _parts(text: str | bytes, *, backslash_escapes: bool) -> list[str]:
+    if isinstance(text, bytes | bytearray):
+        text = text.decode("latin-1")  # Keywords are ASCII in every character set that a client may use.
+    token = _TOKEN if backslash_escapes else _TOKEN_PLAIN
+    plain = token.sub(_blanked, text)
+    if _ROUTINE.match(plain.lstrip()):
+        return [plain.strip()]  # Its body's semicolons are its own.
+    return [part for piece in plain.split(";") if (part := piece.strip())]
+
+
+def _blanked(found: re.Match[str]) -> str:
+    token = found[0]
+    match token[0]:
+        case "'" | '"':
+            return "''"
+        case "`":
+            return f"`{re.sub(r'[^0-9A-Za-z_$]', '_', token[1:-1])}`"
+        case _:
+            return " "  # A comment; or only the brackets of one that the server executes.
+
+
+def _kind_of(part: str) -> Kind:
+    word = _verb(part)
+    special = _SPECIAL.get(word)
+    if special is not None:
+        return special(part)
+    return _KINDS.get(word, Kind.ANY)
+
+
+def _verb(part: str) -> str:
+    found = _WORD.match(part)
+    return found[1].upper() if found else ""
+
+
+def _second(part: str) -> str:
+    words = re.findall(r"[A-Za-z_]+", part[:200])
+    return words[1].upper() if len(words) > 1 else ""
+
+
+def _select(part: str) -> Kind:
+    if re.search(r"\bINTO\s+(?:OUTFILE|DUMPFILE)\b|\bNEXT\s+VALUE\s+FOR\b", part, re.IGNORECASE):
+        return Kind.WRITE
+    own = {name.strip("`").lower() for name in (*_COMMON_TABLE.findall(part), *_ALIAS.findall(part))}
+    calls = (name.strip("`").lower() for name in _CALL.findall(part))
+    return Kind.READ if all(name in own or is_built_in(name) for name in calls) else Kind.WRITE
+
+
+def _with(part: str) -> Kind:
+    depth = 0
+    for found in re.finditer(r"[()]|\b(?:SELECT|TABLE|VALUES|INSERT|UPDATE|DELETE|REPLACE)\b", part, re.IGNORECASE):
+        if found[0] in "()":
+            depth += 1 if found[0] == "(" else -1
+        elif depth == 0:
+            return _select(part) if found[0].upper() in ("SELECT", "TABLE", "VALUES") else Kind.WRITE
+    return Kind.WRITE
+
+
+def _set(part: str) -> Kind:
+    if _second(part) == "STATEMENT":  # MariaDB: SET STATEMENT max_statement_time=1 FOR SELECT ...
+        found = re.search(r"\bFOR\b(.*)", part, re.IGNORECASE | re.DOTALL)
+        return _kind_of(found[1].strip()) if found else Kind.ANY
+    if _LASTING_SET.search(part):
+        return Kind.ANY
+    values = [value.lower() for value in _AUTOCOMMIT.findall(part)]
+    if values:
+        return Kind.AUTOCOMMIT_OFF if all(value in ("0", "off", "false") for value in values) else Kind.AUTOCOMMIT_ON
+    return _select(part)
+
+
+def _start(part: str) -> Kind:
+    return Kind.BEGIN if _second(part) == "TRANSACTION" else Kind.ANY
+
+
+def _begin(part: str) -> Kind:
+    return Kind.BEGIN if _second(part) in ("", "WORK") else Kind.ANY  # BEGIN NOT ATOMIC is a program.
+
+
+def _rollback(part: str) -> Kind:
+    back_to_savepoint = re.match(r"ROLLBACK(?:\s+WORK)?\s+TO\b", part, re.IGNORECASE)
+    return Kind.READ if back_to_savepoint else Kind.ROLLBACK
+
+
+def _create_or_drop(part: str) -> Kind:
+    temporary = re.match(r"(?:CREATE(?:\s+OR\s+REPLACE)?|DROP)\s+TEMPORARY\b", part, re.IGNORECASE)
+    return Kind.READ if temporary else Kind.ANY  # A temporary table goes with its session and commits nothing.
+
+
+def _analyze(part: str) -> Kind:
+    rest = re.sub(r"^ANALYZE(?:\s+FORMAT\s*=\s*\w+)?\s*", "", part, flags=re.IGNORECASE)
+    runs = _verb(rest) in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "REPLACE")  # MariaDB runs what it analyzes.
+    return _kind_of(rest) if runs else Kind.COMMIT
+
+
+def _explain(part: str) -> Kind:
+    found = re.match(r"(?:EXPLAIN|DESCRIBE|DESC)\s+ANALYZE\b(?:\s+FORMAT\s*=\s*\w+)?(.*)", part, re.IGNORECASE | re.DOTALL)
+    return _kind_of(found[1].strip()) if found else Kind.READ
+
+
+def _load(part: str) -> Kind:
+    return Kind.WRITE if _second(part) in ("DATA", "XML") else Kind.COMMIT
+
+
+def _xa(part: str) -> Kind:
+    return Kind.READ if _second(part) in ("RECOVER", "START", "BEGIN", "END") else Kind.ANY
+
+
+_SPECIAL = {
+    "SELECT": _select,
+    "TABLE": _select,
+    "VALUES": _select,
+    "DO": _select,
+    "WITH": _with,
+    "SET": _set,
+    "START": _start,
+    "BEGIN": _begin,
+    "ROLLBACK": _rollback,
+    "CREATE": _create_or_drop,
+    "DROP": _create_or_drop,
+    "ANALYZE": _analyze,
+    "EXPLAIN": _explain,
+    "DESCRIBE": _explain,
+    "DESC": _explain,
+    "LOAD": _load,
+    "XA": _xa,
+}
+
+
+@functools.lru_cache(maxsize=64)
+def ends_transaction(text: bytes, *, backslash_escapes: bool = True) -> bool:
+    """Whether a transaction may be over after `text` because it says so."""
+    return any(kind.may_end_transaction for kind in kinds_in(text, backslash_escapes=backslash_escapes))

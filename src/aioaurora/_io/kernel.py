@@ -1,0 +1,113 @@
+"""What the kernel does for a connection, and what it knows of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+_IS_LINUX = sys.platform == "linux"
+# struct tcp_info of <linux/tcp.h>: eight bytes of states, then 32-bit words; only ever extended at its end.
+_TCP_INFO_SIZE = 72
+_UNACKED, _LAST_RECEIVED, _ROUND_TRIP = 24, 52, 68
+_FIONREAD = 0x541B  # <asm-generic/ioctls.h>; MIPS, PowerPC and SPARC differ, where the answer is "unknown".
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepAlive:
+    """When an idle connection is probed, and when silence means that its host is gone.
+
+    The first keeps entries of NAT and load balancers alive; quick verdicts are the heartbeat's.
+    """
+
+    idle_s: int = 60
+    interval_s: int = 10
+    count: int = 3
+    user_timeout_s: float = 30.0  # TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signs:
+    """What the kernel knows of the peer, whatever its process is doing.
+
+    Attributes:
+        unacked: Segments that the peer's kernel has not acknowledged. Grows when the host is gone, not when it is stalled.
+        last_received_s: Seconds since data arrived.
+        round_trip_s: Smoothed round trip.
+        unread: Bytes that have arrived and that we have not read: silence is then our own fault.
+    """
+
+    unacked: int
+    last_received_s: float
+    round_trip_s: float
+    unread: int
+
+
+def set_options(transport: asyncio.BaseTransport, keep_alive: KeepAlive) -> None:
+    """Send at once, probe when idle, and give up on bytes that nobody acknowledges."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    timings = {
+        "TCP_KEEPIDLE": keep_alive.idle_s,
+        "TCP_KEEPALIVE": keep_alive.idle_s if sys.platform == "darwin" else None,  # macOS' name for it.
+        "TCP_KEEPINTVL": keep_alive.interval_s,
+        "TCP_KEEPCNT": keep_alive.count,
+        "TCP_USER_TIMEOUT": int(keep_alive.user_timeout_s * 1000),
+    }
+    for name, value in timings.items():
+        option = getattr(socket, name, None)
+        if option is not None and value is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def signs_of(transport: asyncio.BaseTransport) -> Signs | None:
+    """Ask the kernel; None where it cannot tell (not Linux, no TCP, already closed)."""
+    sock = transport.get_extra_info("socket")
+    if not _IS_LINUX or sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+        (unacked,) = struct.unpack_from("=I", info, _UNACKED)
+        (last_received_ms,) = struct.unpack_from("=I", info, _LAST_RECEIVED)
+        (round_trip_us,) = struct.unpack_from("=I", info, _ROUND_TRIP)
+        unread = _unread(sock.fileno())
+    except (OSError, struct.error):
+        return None
+    return Signs(
+        unacked=unacked, last_received_s=last_received_ms / 1e3, round_trip_s=round_trip_us / 1e6, unread=unread
+    )
+
+
+def _unread(descriptor: int) -> int:
+    import fcntl  # noqa: PLC0415 - Not on Windows.
+
+    answer = bytearray(4)
+    with contextlib.suppress(OSError):  # An architecture with another number: then it does not count.
+        fcntl.ioctl(descriptor, _FIONREAD, answer)
+    return struct.unpack("=I", answer)[0] & 0x7FFFFFFF
+
+
+def forget_descriptor(transport: asyncio.BaseTransport) -> None:
+    """Close our copy of a socket that belongs to the parent process: no byte is sent, its session lives on.
+
+    The number is pointed at the null device rather than closed, as the transport will close it once more.
+    """
+    sock = transport.get_extra_info("socket")
+    descriptor = sock.fileno() if sock is not None else -1
+    if descriptor < 0:
+        return
+    nothing = os.open(os.devnull, os.O_RDWR)
+    try:
+        os.dup2(nothing, descriptor)
+    finally:
+        os.close(nothing)

@@ -1,0 +1,254 @@
+"""Reading packets and rows, straight from the stream's buffer while they are there.
+
+aiomysql awaits two coroutines for each packet, and makes an object for each row; a fetch of many rows spends three
+quarters of its time so. Here a packet that has arrived is sliced out, and rows are taken apart in one loop over
+one copy of the buffer. The buffer is asyncio's private attribute: where it is missing, packets are awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aioaurora._io import driver
+from aioaurora._io.driver import MAX_PACKET, SERVER_LOST, MysqlPacket, OperationalError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from aioaurora._io.driver import Converter, StreamReader
+
+_HEADER = 4
+_NULL, _TWO_BYTES, _THREE_BYTES = 251, 252, 253
+_EOF, _ERR = 0xFE, 0xFF
+
+
+class OutOfStep(driver.InternalError):
+    """The server's packets do not follow one another: the session cannot be used on."""
+
+
+class ServerLost(OperationalError):
+    """The stream ended; `__cause__` says why, as far as anybody does."""
+
+
+def has_buffer(reader: asyncio.StreamReader) -> bool:
+    """Whether the stream lets us look at what has arrived."""
+    return isinstance(getattr(reader, "_buffer", None), bytearray) and hasattr(reader, "_maybe_resume_transport")
+
+
+def unread(reader: asyncio.StreamReader) -> bytes:
+    """What has arrived and was not asked for yet."""
+    return bytes(getattr(reader, "_buffer", b""))
+
+
+def holds_packet(reader: asyncio.StreamReader) -> bool:
+    """Whether a whole packet waits to be read."""
+    waiting = unread(reader)
+    return len(waiting) >= _HEADER and len(waiting) >= _HEADER + int.from_bytes(waiting[:3], "little")
+
+
+def error_in_first(waiting: bytes) -> driver.Error | None:
+    """The ERR packet at the front of `waiting`, as an error; None if there is none."""
+    payload = waiting[_HEADER : _HEADER + int.from_bytes(waiting[:3], "little")]
+    is_error = len(waiting) > _HEADER and len(payload) > 3 and payload[0] == _ERR  # noqa: PLR2004 - 0xFF and the number.
+    return driver.error_in(payload) if is_error else None
+
+
+class Result(driver.MySQLResult):
+    """A result that reads rows in bulk and tells its connection what the server's last status was."""
+
+    def _check_packet_is_eof(self, packet: MysqlPacket) -> bool:
+        if not packet.is_eof_packet():
+            return False
+        last = driver.EOFPacketWrapper(packet)
+        self.warning_count = last.warning_count
+        self.has_next = last.has_next
+        self.server_status = last.server_status  # aiomysql looks at it in OK packets only (case 38).
+        return True
+
+    async def _read_rowdata_packet(self) -> None:
+        wire: Wire = self.connection
+        rows: list[tuple[Any, ...]] = []
+        while True:
+            if wire.is_peeking:
+                wire.take_rows(rows, self)
+            packet = await wire._read_packet()  # noqa: SLF001 - aiomysql's own name for it.
+            if self._check_packet_is_eof(packet):
+                self.connection = None
+                break
+            rows.append(self._read_row_from_packet(packet))
+        self.affected_rows = len(rows)
+        self.rows = tuple(rows)
+
+    async def _read_rowdata_packet_unbuffered(self) -> tuple[Any, ...] | None:
+        if not self.unbuffered_active:
+            return None
+        return await self.connection.fetch_one(self)
+
+    async def read_one(self) -> tuple[Any, ...] | None:
+        """Read the next row of an unbuffered result; None at its end."""
+        wire: Wire = self.connection
+        packet = await wire._read_packet()  # noqa: SLF001 - As above.
+        if self._check_packet_is_eof(packet):
+            self.unbuffered_active = False
+            self.connection = None
+            self.rows = None
+            wire.server_status = self.server_status or 0
+            return None
+        row = self._read_row_from_packet(packet)
+        self.affected_rows = 1
+        self.rows = (row,)
+        return row
+
+    async def _finish_unbuffered_query(self) -> None:
+        if self.unbuffered_active:
+            await self.connection.drain_result(self)
+
+    async def read_to_end(self) -> None:
+        """Read on to the end of an unbuffered result; MySQL cannot be told to stop."""
+        wire: Wire = self.connection
+        while self.unbuffered_active:
+            if wire.is_peeking:
+                wire.skip_rows()
+            packet = await wire._read_packet()  # noqa: SLF001 - As above.
+            if self._check_packet_is_eof(packet):
+                self.unbuffered_active = False
+                self.connection = None
+                wire.server_status = self.server_status or 0
+
+
+class Wire(driver.Connection):
+    """aiomysql's connection, reading as this module says."""
+
+    is_peeking: bool = False
+    is_established: bool = False  # False while logging in: an ERR that comes then is the reason, whatever its number.
+
+    async def _read_packet(self, packet_type: type[MysqlPacket] = MysqlPacket) -> MysqlPacket:
+        reader = self._reader
+        if reader is None:
+            self._ensure_alive()
+            raise ServerLost(SERVER_LOST, "Lost connection to MySQL server during query")
+        if self.is_peeking and reader._exception is None:  # type: ignore[attr-defined]  # noqa: SLF001 - The point of this module.
+            buffer: bytearray = reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
+            if len(buffer) > _HEADER:
+                end = (buffer[0] | buffer[1] << 8 | buffer[2] << 16) + _HEADER
+                if len(buffer) >= end and end != MAX_PACKET + _HEADER and buffer[3] == self._next_seq_id:
+                    data = bytes(memoryview(buffer)[_HEADER:end])
+                    del buffer[:end]
+                    self._next_seq_id = (self._next_seq_id + 1) & 0xFF
+                    if reader._paused:  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
+                        reader._maybe_resume_transport()  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
+                    if data[:1] == b"\xff":
+                        self._end_with_error()
+                        raise driver.error_in(data)
+                    return packet_type(data, self._encoding)
+        data = await self._awaited(reader)
+        if data[:1] == b"\xff":
+            self._end_with_error()
+            raise driver.error_in(data)
+        return packet_type(data, self._encoding)
+
+    def _end_with_error(self) -> None:
+        if self._result is not None and self._result.unbuffered_active:
+            self._result.unbuffered_active = False
+
+    async def _awaited(self, reader: StreamReader) -> bytes:
+        payload = b""
+        try:
+            while True:
+                header = await reader.readexactly(_HEADER)
+                if header[3] != self._next_seq_id:
+                    raise self._out_of_step(header, reader)
+                self._next_seq_id = (header[3] + 1) & 0xFF
+                size = int.from_bytes(header[:3], "little")
+                payload += await reader.readexactly(size)
+                if size < MAX_PACKET:
+                    return payload
+        except (asyncio.IncompleteReadError, OSError) as error:
+            ended = isinstance(error, asyncio.IncompleteReadError)
+            why = "" if ended else f" ({error})"
+            raise ServerLost(SERVER_LOST, f"Lost connection to MySQL server during query{why}") from error
+
+    def _out_of_step(self, header: bytes, reader: StreamReader) -> driver.Error:
+        told = error_in_first(header + unread(reader))
+        if told is not None and not self.is_established:
+            return told  # "Host is blocked", "Too many connections": the number of the packet is no matter.
+        if told is not None or header[3] == 0:
+            # A server that ends a session says so unasked, with number 0 (MySQL 8 at its shutdown).
+            lost = ServerLost(SERVER_LOST, "Lost connection to MySQL server during query")
+            lost.__cause__ = told
+            return lost
+        return OutOfStep(f"Packet sequence number wrong - got {header[3]} expected {self._next_seq_id}")
+
+    def take_rows(self, rows: list[tuple[Any, ...]], result: Result) -> None:
+        """Move the rows that have arrived from the buffer to `rows`."""
+        reader = self._reader
+        if reader is None:
+            return
+        buffer: bytearray = reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 - The point of this module.
+        taken, self._next_seq_id = _parsed(bytes(buffer), self._next_seq_id, rows, result)
+        self._consume(reader, taken)
+
+    def skip_rows(self) -> None:
+        """Drop the rows that have arrived from the buffer."""
+        reader = self._reader
+        if reader is None:
+            return
+        buffer: bytearray = reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 - The point of this module.
+        data, position, sequence = bytes(buffer), 0, self._next_seq_id
+        while (end := _row_end(data, position, sequence)) is not None:
+            position, sequence = end, (sequence + 1) & 0xFF
+        self._next_seq_id = sequence
+        self._consume(reader, position)
+
+    def _consume(self, reader: StreamReader, size: int) -> None:
+        if size:
+            del reader._buffer[:size]  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
+            reader._maybe_resume_transport()  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
+
+
+def _row_end(data: bytes, position: int, sequence: int) -> int | None:
+    """Where the row packet at `position` ends; None if it is not there whole, or is no plain row."""
+    start = position + _HEADER
+    if len(data) <= start:
+        return None
+    size = data[position] | data[position + 1] << 8 | data[position + 2] << 16
+    is_plain = data[position + 3] == sequence and 0 < size < MAX_PACKET and data[start] < _EOF
+    return start + size if is_plain and len(data) >= start + size else None
+
+
+def _parsed(data: bytes, sequence: int, rows: list[tuple[Any, ...]], result: Result) -> tuple[int, int]:
+    # One loop without a call per row or column: it is where the time of a fetch goes.
+    columns: Sequence[tuple[str | None, Converter | None]] = result.converters
+    add_row = rows.append
+    position, length = 0, len(data)
+    while length - position > _HEADER:
+        size = data[position] | data[position + 1] << 8 | data[position + 2] << 16
+        at = position + _HEADER
+        end = at + size
+        if data[position + 3] != sequence or end > length or not 0 < size < MAX_PACKET or data[at] >= _EOF:
+            break
+        row = []
+        add = row.append
+        for encoding, converter in columns:
+            count = data[at]
+            at += 1
+            if count >= _NULL:
+                if count == _NULL:
+                    add(None)
+                    continue
+                width = 2 if count == _TWO_BYTES else 3 if count == _THREE_BYTES else 8
+                count = int.from_bytes(data[at : at + width], "little")
+                at += width
+            value: Any = data[at : at + count]
+            at += count
+            if encoding is not None:
+                value = value.decode(encoding)
+            add(value if converter is None else converter(value))
+        if at != end:  # Columns are missing or reach into the next packet: aiomysql knows what to make of it.
+            row = list(result._read_row_from_packet(MysqlPacket(data[position + _HEADER : end], "")))  # noqa: SLF001 - As above.
+        add_row(tuple(row))
+        position = end
+        sequence = (sequence + 1) & 0xFF
+    return position, sequence

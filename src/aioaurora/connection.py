@@ -1,0 +1,292 @@
+"""What the application holds: aiomysql's connection, which says what became of the work when it breaks.
+
+A connection never changes its server. When it is lost, it fails at once with `ConnectionLost`, whose `outcome` tells
+whether the work may be done again. Only `ping(reconnect=True)`, which asks for it, makes the object whole again.
+
+    idle, lost                 the next use raises ConnectionLost, once; from then on it is closed
+    waiting, lost              the waiting task gets ConnectionLost, OutcomeUnknown or CommitOutcomeUnknown
+    cancelled while waiting    the socket is gone at once; the server is told through `abandon`
+    refused as read-only       WriterDemoted, if the instance confirms that it is a reader; else the server's own error
+    transaction gone           TransactionLost, if a statement that ends none finds that it has ended
+    any other error            the server's own, untouched; the connection lives
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aioaurora._core import verdict
+from aioaurora._core.statement import ends_transaction
+from aioaurora._core.verdict import Doubt, Scope, Work
+from aioaurora._io import wire
+from aioaurora._io.driver import SERVER_LOST, Command, Error, InterfaceError, Status
+from aioaurora._io.session import Session
+from aioaurora.errors import (
+    AioauroraError,
+    CommitOutcomeUnknown,
+    ConnectionBusy,
+    ConnectionLost,
+    Outcome,
+    OutcomeUnknown,
+    Role,
+    TransactionLost,
+    WriterDemoted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+_ASK = "SELECT @@innodb_read_only"
+
+
+def _tell_nobody(connection: Connection, scope: Scope, error: BaseException) -> None:
+    """Belong to no cluster."""
+
+
+def _leave(connection: Connection) -> None:
+    """Belong to no cluster: nobody can end the statement."""
+
+
+async def _dial_again(connection: Connection) -> None:
+    """Belong to no cluster: go to the same server."""
+    await connection.reopen()
+
+
+class Connection(Session):
+    """A connection to one instance of a cluster, with aiomysql's interface.
+
+    Attributes:
+        instance: Id of the instance; its host name while the id is not known.
+        role: What the instance said it was when the connection was made; None where nobody asked.
+        epoch: How often the cluster's writer had changed by then.
+        generation: How often this instance had been written off by then.
+    """
+
+    instance: str
+    role: Role | None
+    epoch: int
+    generation: int
+
+    def __init__(
+        self,
+        *arguments: Any,
+        report: Callable[[Connection, Scope, BaseException], None] = _tell_nobody,
+        redial: Callable[[Connection], Awaitable[None]] = _dial_again,
+        abandon: Callable[[Connection], None] = _leave,
+        **keywords: Any,
+    ) -> None:
+        super().__init__(*arguments, **keywords)
+        self._report, self._redial, self._abandon = report, redial, abandon
+        self._loss: ConnectionLost | None = None  # Not told yet.
+        self._loss_detail = ""
+        self.bind(instance=self._host, role=None, epoch=0, generation=0)
+
+    def bind(self, *, instance: str, role: Role | None, epoch: int, generation: int) -> None:
+        """Note what the role check has shown."""
+        self.instance, self.role, self.epoch, self.generation = instance, role, epoch, generation
+
+    def __repr__(self) -> str:
+        role = f" {self.role}" if self.role else ""
+        return f"<{type(self).__name__} {self.instance}{role} epoch={self.epoch} | {self._state()}>"
+
+    def _state(self) -> str:
+        if self._loss is not None:
+            return "lost"
+        if self._writer is None:
+            return "closed"
+        if self._busy:
+            return "busy"
+        return "in transaction" if self.is_in_transaction else "idle"
+
+    def work(self) -> Work:
+        """What is under way, as an outcome is judged by."""
+        work = super().work()
+        if self.role is not Role.READER:
+            return work
+        return Work(
+            statement=work.statement,
+            in_transaction=work.in_transaction,
+            autocommit=work.autocommit,
+            left_whole=work.left_whole,
+            read_only=True,
+        )
+
+    # --- losing it --------------------------------------------------------------------------------------------------
+
+    def lose(self, detail: str) -> None:
+        """Give the connection up because its instance is gone or no longer what it was.
+
+        A task that waits for an answer gets the error with its outcome; an idle connection raises it at its next use.
+        Doing it twice is no harm. An answer that has arrived already is still read.
+        """
+        reader = self._reader
+        if self._writer is None or reader is None or self._loss_detail:
+            return
+        if self._busy and wire.holds_packet(reader) and self._pipe is not None:
+            self._loss_detail = detail
+            self._pipe.abort()
+            return
+        loss = self._loss_of(self.work(), detail)
+        self._loss = loss
+        self._close_reason = str(loss)
+        self.server_status &= ~Status.IN_TRANS
+        self.abort(loss if self._busy else None)
+
+    def _loss_of(self, work: Work, detail: str, errno: int = SERVER_LOST) -> ConnectionLost:
+        doubt = verdict.doubt_of(work)
+        kind = ConnectionLost
+        if doubt is not None:
+            kind = CommitOutcomeUnknown if doubt is Doubt.COMMIT else OutcomeUnknown
+        outcome = verdict.outcome_of(work)
+        return kind(self.instance, epoch=self.epoch, outcome=outcome, errno=errno, detail=detail)
+
+    def _ensure_alive(self) -> None:
+        if self._writer is None and self._loss is not None:
+            loss, self._loss = self._loss, None
+            self._result = None
+            raise loss
+        super()._ensure_alive()
+
+    # --- what went wrong --------------------------------------------------------------------------------------------
+
+    async def _failed(self, error: BaseException) -> None:
+        loss = self._loss
+        if not isinstance(error, Exception):
+            await self._cancelled(error)
+        elif loss is not None:
+            self._loss = self._result = None
+            if error is not loss:
+                raise loss from error
+        elif isinstance(error, AioauroraError) or (isinstance(error, InterfaceError) and self._writer is None):
+            return
+        elif self._is_answer(error):
+            await self._answered_with(error)
+        elif isinstance(error, Error | OSError):
+            self._lost(error)
+        else:
+            await super()._failed(error)
+
+    async def _cancelled(self, error: BaseException) -> None:
+        was_sent = self._writer is not None and self.work().statement is not None
+        await super()._failed(error)
+        self.server_status &= ~Status.IN_TRANS
+        if was_sent:
+            self._abandon(self)
+
+    def _lost(self, error: BaseException) -> None:
+        told = error if not isinstance(error, wire.ServerLost) or error.__cause__ is None else error.__cause__
+        errno = verdict.errno_of(told) if isinstance(told, Error) else None
+        if isinstance(told, EOFError):
+            told = error
+        work = self.work()
+        if errno in _NEVER_READ:
+            work = _unread(work)
+        loss = self._loss_of(work, self._loss_detail or _sentence_of(told), errno or SERVER_LOST)
+        self.abort()
+        self._close_reason = str(loss)
+        self._result = None
+        self.server_status &= ~Status.IN_TRANS
+        scope = verdict.scope_of(errno) if errno is not None else Scope.SESSION
+        if not self._loss_detail:
+            self._report(self, scope if scope is Scope.INSTANCE else Scope.SESSION, loss)
+        raise loss from error
+
+    async def _answered_with(self, error: BaseException) -> None:
+        errno = verdict.errno_of(error) or 0
+        if self.role is not Role.WRITER or verdict.scope_of(errno) is not Scope.ROLE:
+            return
+        outcome = verdict.refusal_of(self.work())
+        if not await self._is_demoted(error, outcome):
+            return  # The caller's own READ ONLY transaction, or a parameter.
+        demoted = WriterDemoted(self.instance, epoch=self.epoch, outcome=outcome, errno=errno)
+        self.abort()
+        self._close_reason = str(demoted)
+        self._result = None
+        self.server_status &= ~Status.IN_TRANS
+        self._report(self, Scope.ROLE, demoted)
+        raise demoted from error
+
+    async def _is_demoted(self, refused: BaseException, outcome: Outcome) -> bool:
+        """Ask the instance itself: the same numbers answer a caller who asked for READ ONLY."""
+        result = wire.Result(self)
+        try:
+            self._send(Command.QUERY, _ASK.encode())
+            await result.read()
+        except Error as error:
+            if self._is_answer(error):
+                return False
+            loss = ConnectionLost(self.instance, epoch=self.epoch, outcome=outcome, detail=_sentence_of(error))
+            self.abort()
+            self._close_reason = str(loss)
+            self._loss = None
+            self._report(self, Scope.SESSION, loss)
+            raise loss from refused
+        finally:
+            self._was_sent = False
+        return result.rows is not None and str(result.rows[0][0]) == "1"
+
+    def _transaction_ended(self) -> None:
+        escapes = not self.server_status & Status.NO_BACKSLASH_ESCAPES
+        text = bytes(self._statement)
+        if ends_transaction(text, backslash_escapes=escapes):
+            return
+        # It ran outside, after its transaction was gone: under autocommit a write has been committed by itself.
+        ran = Work(statement=text, in_transaction=False, autocommit=self.get_autocommit(), backslash_escapes=escapes)
+        outcome = Outcome.UNKNOWN if verdict.doubt_of(ran) else Outcome.ROLLED_BACK
+        raise TransactionLost(self.instance, epoch=self.epoch, outcome=outcome)
+
+    # --- asking for it again ----------------------------------------------------------------------------------------
+
+    async def ping(self, reconnect: bool = True) -> None:
+        """Ask for a sign of life; with `reconnect`, make a lost connection whole again.
+
+        It is then connected to the present holder of its role. A transaction that was lost is never passed over:
+        ConnectionLost is raised once, and only the next ping reconnects.
+        """
+        if self._busy:
+            raise ConnectionBusy
+        if self._writer is None:
+            self._tell_loss(reconnect=reconnect)
+        else:
+            try:
+                await super().ping()
+            except ConnectionLost as loss:
+                if not reconnect or loss.outcome is not Outcome.NOTHING_SENT:
+                    raise
+            else:
+                return
+        await self._alone(self._made_whole)
+
+    def _tell_loss(self, *, reconnect: bool) -> None:
+        loss, self._loss = self._loss, None
+        if loss is not None and not (reconnect and loss.outcome is Outcome.NOTHING_SENT):
+            raise loss
+        if not reconnect:
+            raise Error("Already closed")
+
+    async def _made_whole(self) -> None:
+        await self._redial(self)
+
+    async def reopen(self) -> None:
+        """Connect to the same server again, as `redial` does where there is no cluster."""
+        await self._connect()
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._loss = None
+        self._loss_detail = ""
+
+
+# 4031: the server gave the session up while it waited for us; what we sent since was never read.
+_NEVER_READ = frozenset({4031})
+
+
+def _unread(work: Work) -> Work:
+    return Work(statement=None, in_transaction=work.in_transaction, autocommit=work.autocommit)
+
+
+def _sentence_of(error: BaseException) -> str:
+    if isinstance(error, Error) and len(error.args) > 1:
+        return str(error.args[1])
+    return str(error) or type(error).__name__

@@ -1,0 +1,58 @@
+"""Run aiomysql's own tests against our Connection: `python tests/aiomysql_suite/run.py [arguments for pytest]`.
+
+The tests come from aiomysql's sdist on PyPI, and run against a private mariadbd. Left out are the files that need
+SQLAlchemy below 1.4, and `test_load_local`, of which two tests fail on MariaDB with aiomysql itself.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import tarfile
+import tempfile
+from importlib.metadata import version
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.mariadb import private_mariadb  # noqa: E402 - A script: it is found from here only.
+
+FILES = (
+    "test_basic test_bulk_inserts test_connection test_cursor test_dictcursor test_issues test_nextset test_pool "
+    "test_ssl test_sscursor test_stored_procedures test_async_await"
+).split()
+
+
+def main() -> int:
+    """Download, start, run; give pytest's exit status."""
+    with tempfile.TemporaryDirectory(prefix="aa-") as temporary:
+        place = pathlib.Path(temporary)
+        suite = _unpacked(place)
+        with private_mariadb(place / "db") as server:
+            return _run(suite, server.port)
+
+
+def _unpacked(place: pathlib.Path) -> pathlib.Path:
+    wanted = f"aiomysql=={version('aiomysql')}"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "aiomysql", "-d", str(place), wanted]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    (archive,) = place.glob("aiomysql-*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(place, filter="data")
+    return archive.with_name(archive.name.removesuffix(".tar.gz"))
+
+
+def _run(suite: pathlib.Path, port: int) -> int:
+    files = [path for name in FILES if (path := suite / "tests" / f"{name}.py").exists()]
+    print(f"aiomysql {version('aiomysql')}, PyMySQL {version('PyMySQL')}, {len(files)} files", flush=True)
+    environment = os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}", "MYSQL_ROOT_PASSWORD": ""}
+    command = [sys.executable, "-m", "pytest", "-p", "plugin", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    command += ["--mysql-address", f"127.0.0.1:{port}", *map(str, files), *sys.argv[1:]]
+    return subprocess.run(command, cwd=suite, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
