@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping  # noqa: TC003 - annotations of Config are read at run time.
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, Self, get_type_hints
 
 from pymysql.charset import charset_by_name
 
@@ -110,9 +110,10 @@ class Config:
             if each.metadata.get("seconds") and value is not None:
                 checked[each.name] = options.seconds(each.name, value, may_be_zero=each.metadata["may_be_zero"])
         if self.role is not None:
-            checked["role"] = Role(options.choice("role", self.role, tuple(Role)))
-        checked["follow"] = options.choice("follow", self.follow, ("on", "off"))
-        checked["nameservers"] = tuple(map(parse_nameserver, self.nameservers))
+            checked["role"] = Role(options.choice("role", self.role, [role.value for role in Role]))
+        checked["follow"] = options.choice("follow", self.follow, ["on", "off"])
+        checked["nameservers"] = tuple(map(parse_nameserver, self._several("nameservers", str)))
+        checked["listeners"] = self._several("listeners", Callable)
         for name in ("max_connecting", "keepalive_idle", "keepalive_interval", "keepalive_count"):
             options.count(name, getattr(self, name))
         self._check_parts()
@@ -128,18 +129,27 @@ class Config:
         if "db" in self.session:
             shown["db"] = self.session["db"]
         facts = "".join(f" {name}={value}" for name, value in shown.items())
-        return f"<Config {self.user or ''}@{self.endpoint}{facts}>"
+        return f"<Config {f'{self.user}@' if self.user else ''}{self.endpoint}{facts}>"
+
+    def __deepcopy__(self, _memo: dict[int, object]) -> Self:
+        return self  # It never changes.
+
+    def _several(self, name: str, kind: Any) -> tuple[Any, ...]:
+        """Return the values of an option that takes several; one alone will do."""
+        value = getattr(self, name)
+        several = (value,) if isinstance(value, kind) else value
+        if not isinstance(several, list | tuple) or not all(isinstance(one, kind) for one in several):
+            raise ConfigurationError(f"{name}={value!r}: write a tuple of {_SEVERAL[name]}")
+        return tuple(several)
 
     def _check_parts(self) -> None:
         if self.instance is not None and not is_server_id(self.instance):
             raise ConfigurationError(f"instance={self.instance!r} is no instance id such as 'orders-1'")
         if self.endpoint.is_rds and not self.tls.require and not self.session.get("unix_socket"):
             tls_rule(False, is_rds=True)  # noqa: FBT003 - raises, with what to write instead.
-        for listener in self.listeners:
-            if not callable(listener):
-                raise ConfigurationError(f"listeners= holds a {type(listener).__name__}: pass functions of an event")
 
 
+_SEVERAL = {"nameservers": 'IP addresses, "10.0.0.2" or "127.0.0.1:5353"', "listeners": "functions of an event"}
 _NOT_SHOWN = {"endpoint", "user", "credentials", "session", "listeners"}
 _MADE_HERE = {"endpoint", "tls", "session"}
 _OWN: Mapping[str, Any] = {name: kind for name, kind in get_type_hints(Config).items() if name not in _MADE_HERE}

@@ -42,6 +42,11 @@ class TlsRule:
     is_assumed: bool = False
     context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
 
+    def __str__(self) -> str:
+        if not self.require:
+            return "off"
+        return "verified" if self.verify else "unverified"
+
     def __deepcopy__(self, _memo: dict[int, object]) -> Self:
         return self  # An SSLContext cannot be copied, and this value never changes.
 

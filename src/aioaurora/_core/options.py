@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aioaurora.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
@@ -29,7 +29,7 @@ def refuse_unknown(names: Iterable[str], known: Iterable[str], *, instead: Mappi
         raise ConfigurationError(f"{name!r} is no option: {_nearest(name, accepted)}")
 
 
-def choice(name: str, value: object, allowed: tuple[str, ...]) -> str:
+def choice(name: str, value: object, allowed: Sequence[str]) -> str:
     """Return `value` if it is one of a few words, whatever its case."""
     if isinstance(value, str):
         word = value.lower()
@@ -44,12 +44,13 @@ def seconds(name: str, value: object, *, may_be_zero: bool = False) -> float:
     least = "0 or more" if may_be_zero else "more than 0"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigurationError(f"{name}={value!r} must be a number of seconds, {least}")
-    if not math.isfinite(value) or value < 0 or (value == 0 and not may_be_zero):
-        raise ConfigurationError(f"{name}={value!r} must be finite and {least} seconds")
     try:
-        return float(value)
+        duration = float(value)
     except OverflowError as exc:
         raise ConfigurationError(f"{name} is too large to be a number of seconds") from exc
+    if not math.isfinite(duration) or duration < 0 or (duration == 0 and not may_be_zero):
+        raise ConfigurationError(f"{name}={value!r} must be finite and {least} seconds")
+    return duration
 
 
 def count(name: str, value: object) -> int:
