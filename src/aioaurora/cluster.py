@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import os
 import random
 import weakref
@@ -73,12 +75,15 @@ class _Parts:
         )
         self.seeker = Seeker(config, monitor=self.monitor, dialer=self.dialer, emit=events.emit)
 
+        self.closing: asyncio.Task[None] | None = None
+
     async def close(self) -> None:
-        await self.seeker.close()
-        await self.monitor.close()
-        await self.dialer.close()
-        await self.resolver.close()
-        await self.credentials.close()
+        async with contextlib.AsyncExitStack() as stack:  # Each is closed, whatever becomes of the others.
+            for part in (self.credentials, self.resolver, self.dialer, self.monitor, self.seeker):
+                stack.push_async_callback(part.close)
+
+    def begin_to_close(self) -> None:
+        self.closing = self.loop.create_task(self.close(), name="aioaurora closing")
 
 
 class Cluster:
@@ -102,6 +107,7 @@ class Cluster:
         self._pid = os.getpid()
         self._parts: _Parts | None = None
         self._is_closed = False
+        self._build: Callable[..., Connection] = Connection
 
     @property
     def topology(self) -> Topology:
@@ -204,7 +210,7 @@ class Cluster:
 
     def _built(self, *, place: Place, address: str, credentials: Credentials) -> Connection:
         parts = self._begun()
-        return Connection(
+        return self._build(
             **parts.dialer.keywords(place, address, credentials),
             **self._config.session,
             report=self._told,
@@ -263,11 +269,32 @@ class Cluster:
         if self._parts is not None and not self._is_closed:
             self._parts.monitor.kill(connection.instance, connection.thread_id())
 
-    def _abort(self) -> None:
-        """Stop without waiting: for `close()` of a connection that owns its Cluster."""
-        self._is_closed = True
-        if self._parts is not None and not self._parts.loop.is_closed():
-            self._parts.monitor.abandon()
+    def _rest(self) -> None:
+        """Stop following without waiting; the next request begins anew."""
+        parts, self._parts = self._parts, None
+        if parts is not None and not parts.loop.is_closed():
+            parts.loop.call_soon_threadsafe(parts.begin_to_close)  # A collected connection may be so in any thread.
+
+    async def _rested(self) -> None:
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            await parts.close()
+
+
+class _LoneConnection(Connection):
+    """A connection that has a Cluster to itself, and ends it with itself."""
+
+    def __init__(self, *, cluster: Cluster, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self._cluster = cluster
+
+    def close(self) -> None:
+        super().close()
+        self._cluster._rest()  # noqa: SLF001 - one file, one thing
+
+    async def ensure_closed(self) -> None:
+        await super().ensure_closed()
+        await self._cluster._rested()  # noqa: SLF001 - the same
 
 
 def connect(*args: Any, role: Role | str | None = None, **kwargs: Any) -> Connecting:
@@ -279,6 +306,7 @@ def connect(*args: Any, role: Role | str | None = None, **kwargs: Any) -> Connec
     if role is not None:
         kwargs["role"] = role
     cluster = Cluster(*args, **kwargs)
+    cluster._build = functools.partial(_LoneConnection, cluster=cluster)  # noqa: SLF001 - one file, one thing
     return Connecting(lambda: _connected(cluster))
 
 
@@ -288,8 +316,7 @@ async def _connected(cluster: Cluster) -> Connection:
     except BaseException:
         await cluster.close()
         raise
-    connection.owns(cluster.close, cluster._abort)  # noqa: SLF001 - one file, one thing
-    weakref.finalize(connection, cluster._abort)  # noqa: SLF001 - the same
+    weakref.finalize(connection, cluster._rest)  # noqa: SLF001 - one file, one thing
     return connection
 
 

@@ -263,11 +263,11 @@ class Heartbeat:
             await asyncio.sleep(_OVERTAKEN_AFTER_S)
 
     def _silence(self, session: Session, asked_at: float, last_sign_at: float) -> Silence:
-        signs = session.signs()
+        signs, now = session.signs(), self._loop.time()
         return Silence(
-            now=self._loop.time(),
+            now=now,
             asked_at=asked_at,
-            last_sign_at=last_sign_at,
+            last_sign_at=now if signs is not None and signs.unread else last_sign_at,
             unacknowledged=None if signs is None else signs.unacked > 0,
             connect_hangs=self._beside is not None and self._beside.phase == "tcp",
         )

@@ -186,7 +186,7 @@ class Monitor:
     def last_sign_of(self, instance_id: str) -> float:
         """Give the loop time at which the last byte of an instance arrived on an application's connection."""
         signs = [sign for held in self._held.get(instance_id, ()) if not held.closed and (sign := held.signs())]
-        youngest = min((sign.last_received_s for sign in signs), default=float("inf"))
+        youngest = min((0.0 if sign.unread else sign.last_received_s for sign in signs), default=float("inf"))
         return self._loop.time() - youngest
 
     def killed(self, instance_id: str, thread_id: int) -> None:
