@@ -177,7 +177,11 @@ class Session(Login):
             self._result = None
             return rows[0] if rows else None
 
-        return await self._exchange(Command.QUERY, text, read_all)
+        try:  # Not `_alone`: nobody else has this session yet, or `ping` is making it whole and has it alone.
+            return await self._sent(Command.QUERY, text, read_all)
+        except BaseException as error:
+            await self._failed(error)
+            raise
 
     async def _connect(self) -> None:
         try:
@@ -328,18 +332,17 @@ class Session(Login):
 
     async def _exchange(self, command: int, payload: str | bytes, read: Callable[[], Awaitable[T]]) -> T:
         """Send a command and read its answer, alone on this session."""
+        return await self._alone(lambda: self._sent(command, payload, read))
+
+    async def _sent(self, command: int, payload: str | bytes, read: Callable[[], Awaitable[T]]) -> T:
         data = payload.encode(self._encoding) if isinstance(payload, str) else payload
-
-        async def send_and_read() -> T:
-            await self._prepare()
-            was = self.server_status
-            self._send(command, data)
-            answer = await read()
-            if was & Status.IN_TRANS and not self.server_status & Status.IN_TRANS:
-                self._transaction_ended()
-            return answer
-
-        return await self._alone(send_and_read)
+        await self._prepare()
+        was = self.server_status
+        self._send(command, data)
+        answer = await read()
+        if was & Status.IN_TRANS and not self.server_status & Status.IN_TRANS:
+            self._transaction_ended()
+        return answer
 
     async def _alone(self, work: Callable[[], Awaitable[T]]) -> T:
         if self._busy:
