@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -118,7 +119,7 @@ class CredentialCache:
         self._asking: dict[tuple[str, int, str | None], asyncio.Task[Credentials]] = {}
 
     async def get(self, host: str, port: int, user: str | None, *, fresh: bool = False) -> Credentials:
-        """Return credentials that are good for at least 30 s more, if the provider has such.
+        """Return credentials that are good for at least 30 s more; for less, if the provider has no better ones.
 
         Args:
             host: The name (not the address) that is dialled.
@@ -127,18 +128,26 @@ class CredentialCache:
             fresh: The server refused what was kept (1045): ask anew.
 
         Raises:
-            OperationalError: 2059, the provider failed; its own error is the cause.
+            OperationalError: 2059, the provider failed and what was kept has expired; its own error is the cause.
             ConfigurationError: It returned something else than Credentials.
         """
         key = (host, port, user)
         kept = self._kept.get(key)
-        if kept is not None and not fresh and not self._expires_soon(kept):
+        if kept is not None and not fresh and self._lives_for(kept) > EXPIRY_MARGIN_S:
             return kept
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.create_task(self._ask(key), name=f"aioaurora credentials {host}")
             task.add_done_callback(_looked_at)
-        return await asyncio.shield(task)
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise OperationalError(_NO_CREDENTIALS, f"no credentials for {host!r}: closed while they were fetched")
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if kept is not None and not fresh and self._lives_for(kept) > 0 and isinstance(error, OperationalError):
+            return kept
+        raise error
 
     async def close(self) -> None:
         """Cancel the questions that are open."""
@@ -166,8 +175,8 @@ class CredentialCache:
         self._kept[key] = given
         return given
 
-    def _expires_soon(self, kept: Credentials) -> bool:
-        return kept.expires_at is not None and kept.expires_at - self._clock() <= EXPIRY_MARGIN_S
+    def _lives_for(self, kept: Credentials) -> float:
+        return math.inf if kept.expires_at is None else kept.expires_at - self._clock()
 
 
 def _looked_at(task: asyncio.Task[Credentials]) -> None:
