@@ -22,6 +22,7 @@ A, CNAME, AAAA = 1, 5, 28
 
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[DnsServer]:
+    """A server that knows a cluster and its writer."""
     server = DnsServer()
     await server.start()
     server.set_address(WRITER, "127.0.0.1")
@@ -33,12 +34,13 @@ async def serving() -> AsyncIterator[DnsServer]:
 
 
 async def asked(server: DnsServer, name: str, kind: int, *, timeout_s: float = 2.0, edns: bool = False) -> bytes:
+    """One question over UDP, and its answer."""
     loop = asyncio.get_running_loop()
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     packet = struct.pack(">6H", 7, 0x0100, 1, 0, 0, int(edns)) + labels + b"\0" + struct.pack(">HH", kind, 1)
     packet += b"\0" + struct.pack(">HHIH", 41, 1232, 0, 0) if edns else b""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as question:
-        question.setblocking(False)  # noqa: FBT003 - the standard library's own signature.
+        question.setblocking(False)
         question.connect(("127.0.0.1", server.port))
         await loop.sock_sendall(question, packet)
         async with asyncio.timeout(timeout_s):
@@ -46,14 +48,17 @@ async def asked(server: DnsServer, name: str, kind: int, *, timeout_s: float = 2
 
 
 def status(reply: bytes) -> int:
+    """The reply's RCODE."""
     return reply[3] & 0x0F
 
 
 def counts(reply: bytes) -> tuple[int, ...]:
+    """How many answers, authorities and additional records a reply has."""
     return struct.unpack_from(">6H", reply)[3:]
 
 
 def addresses(server: DnsServer, name: str) -> tuple[str, ...]:
+    """What a client asking now would connect to."""
     return server.answer(name).addresses
 
 

@@ -11,24 +11,33 @@ import asyncio
 import contextlib
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from aioaurora.simulator.memory.values import SqlError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aioaurora.simulator.memory.tables import Table
     from aioaurora.simulator.memory.values import Value
 
 Image: TypeAlias = "Mapping[str, Value] | None"
+
+
+class Rows(Protocol):
+    """The table that a row is in, as far as a transaction must tell it something."""
+
+    def index(self, row: Row) -> None:
+        """Make a row findable under its newest image too."""
+
+    def settle(self, row: Row) -> None:
+        """Forget what a row no longer is."""
 
 
 @dataclass(slots=True, eq=False)
 class Row:
     """One row of a table; an image of None means that it does not exist."""
 
-    table: Table
+    table: Rows
     number: int
     committed: Image = None
     pending: Image = None
