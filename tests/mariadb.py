@@ -30,8 +30,10 @@ class MariaDB:
 
 
 @contextlib.contextmanager
-def private_mariadb(place: pathlib.Path, options: Sequence[str] = ()) -> Iterator[MariaDB]:
-    """Start a server with its data in `place`, and stop it afterwards."""
+def private_mariadb(
+    place: pathlib.Path, options: Sequence[str] = (), *, host: str = "127.0.0.1", inside: Sequence[str] = ()
+) -> Iterator[MariaDB]:
+    """Start a server with its data in `place`, and stop it afterwards; `inside`: a command to start it with."""
     binary = shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin")
     install = shutil.which("mariadb-install-db")
     if binary is None or install is None:
@@ -44,11 +46,11 @@ def private_mariadb(place: pathlib.Path, options: Sequence[str] = ()) -> Iterato
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     port, path = _free_port(), str(place / "s")
     command = [binary, "--no-defaults", f"--datadir={data}", f"--tmpdir={temporary}", f"--socket={path}"]
-    command += [f"--port={port}", "--bind-address=127.0.0.1", "--user=root", "--innodb-flush-log-at-trx-commit=0"]
+    command += [f"--port={port}", f"--bind-address={host}", "--user=root", "--innodb-flush-log-at-trx-commit=0"]
     with log.open("wb") as told:
-        process = subprocess.Popen([*command, *options], stdout=told, stderr=told, preexec_fn=_die_with_parent)
+        process = subprocess.Popen([*inside, *command, *options], stdout=told, stderr=told, preexec_fn=_die_with_parent)
     try:
-        _wait_for(port, process, log)
+        _wait_for(host, port, process, log)
         yield MariaDB(port, path, process)
     finally:
         process.send_signal(signal.SIGCONT)
@@ -68,10 +70,10 @@ def _free_port() -> int:
     raise OSError("no free port below the ephemeral ones")
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: pathlib.Path) -> None:
+def _wait_for(host: str, port: int, process: subprocess.Popen[bytes], log: pathlib.Path) -> None:
     end = time.monotonic() + 20
     while time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as probe:
+        with contextlib.suppress(OSError), socket.create_connection((host, port), 1) as probe:
             probe.settimeout(5)
             if probe.recv(1):
                 return
