@@ -12,7 +12,7 @@ author = "The aioaurora developers"
 copyright = author
 version = release = aioaurora.__version__
 
-extensions = ["made_from_code", "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "made_from_code"]
 exclude_patterns = ["_build", "_ext", "changelog.d"]
 html_theme = "furo"
 html_title = f"aioaurora {version}"
