@@ -33,9 +33,11 @@ class Host:
         self.inside = ("ip", "netns", "exec", self.name)
 
     def run(self, *command: str) -> None:
+        """Run one command of iproute2."""
         subprocess.run(command, check=True, capture_output=True, timeout=10)
 
     def start(self) -> None:
+        """Make the namespace, and a cable to it."""
         ours, theirs = f"{self.name}a", f"{self.name}b"
         self.run("ip", "netns", "add", self.name)
         self.run("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", self.name)
@@ -52,9 +54,11 @@ class Host:
         )
 
     def vanish(self) -> None:
+        """Pull the cable at the far end."""
         self.run(*self.inside, "ip", "link", "set", f"{self.name}b", "down")
 
     def remove(self) -> None:
+        """Leave the machine as it was."""
         for command in (("ip", "link", "delete", f"{self.name}a"), ("ip", "netns", "delete", self.name)):
             with contextlib.suppress(subprocess.CalledProcessError):
                 self.run(*command)
@@ -62,6 +66,7 @@ class Host:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
+    """Give a machine of our own."""
     host = Host()
     try:
         host.start()
@@ -72,6 +77,7 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture
 def server(host: Host, tmp_path: pathlib.Path) -> Iterator[MariaDB]:
+    """Give a server on it."""
     options = ["--skip-grant-tables", f"--max-connections={QUERIES + 20}"]
     with private_mariadb(tmp_path, options, host=THERE, inside=host.inside) as server:
         yield server
