@@ -22,8 +22,10 @@ from tests.mariadb import private_mariadb  # noqa: E402 - A script: it is found 
 
 FILES = (
     "test_basic test_bulk_inserts test_connection test_cursor test_dictcursor test_issues test_nextset test_pool "
-    "test_ssl test_sscursor test_stored_procedures test_async_await"
+    "test_sha_connection test_ssl test_sscursor"
 ).split()
+
+TLS = {"ca": "ca.pem", "cert": "server-cert.pem", "key": "server-key.pem"}
 
 
 def main() -> int:
@@ -31,7 +33,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="aa-") as temporary:
         place = pathlib.Path(temporary)
         suite = _unpacked(place)
-        with private_mariadb(place / "db") as server:
+        with private_mariadb(place / "db", _tls_of(suite)) as server:
             return _run(suite, server.port)
 
 
@@ -45,11 +47,17 @@ def _unpacked(place: pathlib.Path) -> pathlib.Path:
     return archive.with_name(archive.name.removesuffix(".tar.gz"))
 
 
+def _tls_of(suite: pathlib.Path) -> list[str]:
+    files = suite / "tests" / "ssl_resources" / "ssl"
+    return [f"--ssl-{name}={files / file}" for name, file in TLS.items()]
+
+
 def _run(suite: pathlib.Path, port: int) -> int:
-    files = [path for name in FILES if (path := suite / "tests" / f"{name}.py").exists()]
+    files = [suite / "tests" / f"{name}.py" for name in FILES]
     print(f"aiomysql {version('aiomysql')}, PyMySQL {version('PyMySQL')}, {len(files)} files", flush=True)
     environment = os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}", "MYSQL_ROOT_PASSWORD": ""}
-    command = [sys.executable, "-m", "pytest", "-p", "plugin", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # The suite brings its own way to run coroutines.
+    command = [sys.executable, "-m", "pytest", "-p", "plugin", "-q", "-p", "no:cacheprovider"]
     command += ["--mysql-address", f"127.0.0.1:{port}", *map(str, files), *sys.argv[1:]]
     return subprocess.run(command, cwd=suite, env=environment, check=False).returncode
 

@@ -86,6 +86,7 @@ class Pipe:
         self.writer = asyncio.StreamWriter(transport, stream, reader, asyncio.get_running_loop())
         self._socket_transport = transport
         self._layer: _Layer | None = None
+        self._plain_writer = self.writer  # A StreamWriter closes its transport when it is collected.
         self._has_dropped = False
         transport.set_write_buffer_limits(high=0)
 
