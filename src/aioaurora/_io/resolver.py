@@ -130,7 +130,7 @@ class Resolver:
             return
         self._flushed_at = now
         self._known = {name: replace(known, fresh_until=now) for name, known in self._known.items()}
-        self._failed.clear()
+        self._failed = {name: replace(failed, until=now) for name, failed in self._failed.items()}
         self._source.flush()
 
     def forget(self, host: str) -> None:
@@ -162,9 +162,17 @@ class Resolver:
         if self._closed:
             raise ResolveError(name, "the resolver is closed")
         look_up = self._look_ups.get(name) or self._started(name, now)
-        until = min(deadline, look_up.since + STALE_AFTER_S) if self._stale(name) else deadline
+        until = self._patience(name, look_up, deadline)
         await asyncio.wait({look_up.task}, timeout=max(0.0, until - now))
+        if not look_up.task.done() and until < deadline and self._stale(name) is None:
+            return await self._answer(name, deadline)  # Forgotten while we waited, so there is nothing older to use.
         return self._outcome(name, look_up, until)
+
+    def _patience(self, name: str, look_up: _LookUp, deadline: float) -> float:
+        if self._stale(name) is None:
+            return deadline
+        # After a failure nobody waits for the next attempt: who comes once it has worked gets its answer.
+        return min(deadline, look_up.since + (0.0 if name in self._failed else STALE_AFTER_S))
 
     def _outcome(self, name: str, look_up: _LookUp, until: float) -> Answer:
         task = look_up.task
@@ -244,7 +252,8 @@ class Resolver:
         useful_s = max(self._stale_for, self._max_ttl)
         self._known = {other: known for other, known in self._known.items() if now - known.at <= useful_s}
         self._known[name] = _Known(answer=answer, at=now, fresh_until=now + min(answer.ttl_s, self._max_ttl))
-        self._failed = {other: failed for other, failed in self._failed.items() if now < failed.until and other != name}
+        self._failed = {other: failed for other, failed in self._failed.items() if now - failed.until <= useful_s}
+        self._failed.pop(name, None)
 
     def _say_once(self, event: DnsStale | DnsFallback) -> None:
         if (event.host, type(event)) not in self._said:
