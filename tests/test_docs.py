@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+import aioaurora
 from aioaurora.simulator import SimulatedCluster
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.mark.parametrize("blocks", CHAPTERS, ids=lambda blocks: f"{blocks[0].path.relative_to(ROOT)}:{blocks[0].line}")
 def test_documented_code_runs(blocks, database):
     """A page that is wrong teaches what is wrong."""
-    names = {"__name__": "__main__"}
+    names = {"__name__": "__main__", "aioaurora": aioaurora}
 
     with asyncio.Runner() as runner:
         for block in blocks:
