@@ -183,15 +183,13 @@ def _answer(host: str, *questions: asyncio.Future[pycares.DNSResult]) -> Answer:
     """Put together what both families said; a failure counts only if no address came."""
     done = [each for each in questions if each.done()]
     failures = [failure for each in done if (failure := each.exception()) is not None]
-    records = [record for each in done if each.exception() is None for record in each.result().answer]
-    addresses = [
-        record.data.addr for record in records if isinstance(record.data, pycares.ARecordData | pycares.AAAARecordData)
-    ]
-    if addresses:
+    replies = [each.result().answer for each in done if each.exception() is None]
+    useful = [records for records in replies if _addresses(records)]
+    if useful:
         return Answer(
-            addresses=tuple(dict.fromkeys(addresses)),
-            ttl_s=float(min(record.ttl for record in records)),
-            chain=_chain(host, records),
+            addresses=tuple(dict.fromkeys(address for records in useful for address in _addresses(records))),
+            ttl_s=float(min(record.ttl for records in useful for record in records)),
+            chain=_chain(host, useful[0]),
         )
     for failure in failures:
         if not isinstance(failure, DNSError):
@@ -199,6 +197,11 @@ def _answer(host: str, *questions: asyncio.Future[pycares.DNSResult]) -> Answer:
         if failure.args[0] not in _NOBODY:
             raise ResolveError(host, str(failure.args[1])) from failure
     raise UnknownHost(host, "DNS has no address for it") from (failures[0] if failures else None)
+
+
+def _addresses(records: list[pycares.DNSRecord]) -> list[str]:
+    addresses = (record.data for record in records)
+    return [data.addr for data in addresses if isinstance(data, pycares.ARecordData | pycares.AAAARecordData)]
 
 
 def _chain(host: str, records: list[pycares.DNSRecord]) -> tuple[str, ...]:
@@ -229,6 +232,8 @@ async def _asked_system(host: str) -> Answer:
         except socket.gaierror as exc:
             failures.append(exc)
             continue
+        except UnicodeError as exc:
+            raise UnknownHost(host, "it cannot be a name") from exc
         # By family, IPv4 first; a scope follows the address of a link-local one.
         ordered = sorted(found, key=lambda one: one[0] != socket.AF_INET)
         canonical = _plain(next((one[3] for one in found if one[3]), host))
