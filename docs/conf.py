@@ -27,4 +27,4 @@ napoleon_use_ivar = True
 myst_heading_anchors = 3
 
 # Nothing is fetched while building, so other projects' names cannot be linked; nor are our private ones documented.
-nitpick_ignore_regex = [("py:.*", r"(?!aioaurora\b).*"), ("py:.*", r"aioaurora\._.*"), ("py:.*", r".*\._[a-z].*")]
+nitpick_ignore_regex = [("py:.*", r"(?!aioaurora\b).*"), ("py:.*", r"aioaurora\.(.*\.)?_.*")]
