@@ -12,6 +12,7 @@ author = "The aioaurora developers"
 copyright = author
 version = release = aioaurora.__version__
 
+myst_enable_extensions = ["colon_fence", "deflist"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "made_from_code"]
 exclude_patterns = ["_build", "_ext", "changelog.d"]
 html_theme = "furo"

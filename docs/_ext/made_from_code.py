@@ -1,4 +1,4 @@
-"""Reference pages that cannot go stale: options, errors and events as tables made from the code.
+"""Pages that cannot go stale: options, errors, events, commands and the map of rooms, made from the code.
 
 ```{made-from-code} options
 ```
@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import inspect
 import os
+import pathlib
 import re
 import textwrap
 import typing
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sphinx.util.docutils import SphinxDirective
 
+import aioaurora
 from aioaurora import errors, events
 
 if TYPE_CHECKING:
@@ -91,6 +94,19 @@ def command_help(*words: str) -> Iterator[str]:
     yield from ["```text", *shown.strip("\n").splitlines(), "```"]
 
 
+def room_map() -> Iterator[str]:
+    """Every module, by package, with the first line of its docstring."""
+    here = pathlib.Path(aioaurora.__file__).parent
+    modules = sorted(here.rglob("*.py"), key=lambda path: (path.parent, path.name != "__init__.py", path))
+    for path in modules:
+        said = _cell((ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0])
+        package = path.parent.relative_to(here)
+        if path.name == "__init__.py":
+            yield from ["", f"### {package if package.parts else 'aioaurora'}", "", said, ""]
+        else:
+            yield from [f"`{path.name}`", f": {said}", ""]
+
+
 def attributes_of(described: type) -> dict[str, str]:
     """Give what the `Attributes:` section of a docstring says of each."""
     section = (inspect.getdoc(described) or "").partition("Attributes:\n")[2]
@@ -134,6 +150,7 @@ MAKERS = {
     "error-tree": error_tree,
     "events": event_table,
     "options": option_table,
+    "rooms": room_map,
 }
 
 
