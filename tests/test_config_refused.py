@@ -59,6 +59,7 @@ async def provider(host, port, user):
         ({"host": "db", "listeners": (1,)}, "write a tuple of functions"),
         ({"host": "db", "ssl": {"ca": "x"}}, "ssl= is a dict: pass an SSLContext"),
         ({"host": "db", "ssl": "/nowhere/ca.pem"}, "cannot be read as a file of certificate authorities"),
+        ({"host": "db", "ssl": ""}, "write the path"),
         ({"host": "db", "ssl": __file__}, "cannot be read as a file of certificate authorities"),
     ],
 )

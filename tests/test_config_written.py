@@ -34,6 +34,14 @@ def test_url_is_read_in_all_its_parts():
     assert (config.give_up_waiting_after, config.nameservers) == (None, ("10.0.0.2:53", "10.0.0.3:5353"))
 
 
+def test_password_may_be_an_option_of_the_url():
+    """As some secret stores write it; PyMySQL's names will do."""
+    config = from_url("mysql://app@db/?passwd=p%26ss&database=shop")
+
+    assert (config.credentials, config.session["db"]) == (FixedPassword("p&ss"), "shop")
+    assert "p&ss" not in repr(config)
+
+
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb", "mysql+aiomysql", "mysql+aioaurora", "MYSQL"])
 def test_schemes_of_others_are_understood(scheme):
     """A URL for SQLAlchemy is one for us."""
@@ -80,6 +88,7 @@ def test_provider_wins_over_password_of_the_url():
         ("mysql://app:hush@db/?connect_timeout=fast", "connect_timeout='fast' is no number"),
         ("mysql://app:hush@db/?connect_timeout=1&connect_timeout=2", "says 'connect_timeout' twice"),
         ("mysql://app:hush@db/?host=other", "says 'host' twice"),
+        ("mysql://app:hush@db/?passwd=hush", "says 'password' twice"),
         ("mysql://app:hush@db/?echo=maybe", "write true or false"),
         ("mysql://app:hush@db/?client_flag=1.5", "is no whole number"),
         ("mysql://app:hush@db/?cursorclass=DictCursor", "pass it as an argument"),

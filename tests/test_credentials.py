@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import pytest
 from pymysql.err import OperationalError
@@ -200,7 +201,7 @@ async def test_closing_twice_is_as_once():
     [
         Credentials(user="app", password="hush"),
         FixedPassword("hush"),
-        AskedPassword(str),
+        AskedPassword(functools.partial(str, "hush")),
         CredentialCache(FixedPassword("hush")),
     ],
 )

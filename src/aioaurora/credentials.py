@@ -69,7 +69,7 @@ NO_PASSWORD = FixedPassword("")
 class AskedPassword:
     """The provider behind `password=fetch`: asked at each connect, so that it may change at any time."""
 
-    fetch: PasswordSource
+    fetch: PasswordSource = field(repr=False)  # A partial shows its arguments.
 
     async def __call__(self, _host: str, _port: int, user: str | None, /) -> Credentials:
         """Return what `fetch` says now."""

@@ -76,6 +76,8 @@ def tls_rule(choice: TlsChoice, *, is_rds: bool) -> TlsRule:
             return TlsRule(require=True, verify=True, context=ssl.create_default_context())
         case ssl.SSLContext():
             return TlsRule(require=True, verify=choice.verify_mode is ssl.CERT_REQUIRED, context=choice)
+        case "":
+            raise ConfigurationError('ssl="": write the path of a file of authorities, or leave ssl out')
         case str() | os.PathLike():
             return TlsRule(require=True, verify=True, context=_trusting_only(Path(choice).expanduser()))
         case _:

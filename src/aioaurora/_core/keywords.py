@@ -93,7 +93,7 @@ INSTEAD: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_ALIASES = {"passwd": "password", "database": "db"}
+ALIASES = {"passwd": "password", "database": "db"}
 
 
 def is_said(name: str, value: object) -> bool:
@@ -108,7 +108,7 @@ def without_aliases(given: Mapping[str, Any]) -> dict[str, Any]:
         ConfigurationError: Both a name and its alias say something.
     """
     said = {name: value for name, value in given.items() if is_said(name, value)}
-    for alias, name in _ALIASES.items():
+    for alias, name in ALIASES.items():
         if alias not in said:
             continue
         if name in said:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from aioaurora._core import options
-from aioaurora._core.keywords import INSTEAD, NOT_AS_TEXT
+from aioaurora._core.keywords import ALIASES, INSTEAD, NOT_AS_TEXT
 from aioaurora.errors import ConfigurationError, InvalidEndpoint
 
 if TYPE_CHECKING:
@@ -41,15 +41,15 @@ def from_url(url: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidEndpoint(f"{parts.scheme!r} URLs are not understood: write {_FORM}")
     if parts.fragment or "/" in parts.path[1:]:
         raise InvalidEndpoint(f"the URL has more than {_FORM}: write %23 for #, %2F for / and %3F for ?")
-    return _without_none(
-        {
-            "host": unquote(parts.hostname or "") or None,
-            "port": port,
-            "user": unquote(parts.username or "") or None,
-            "password": None if parts.password is None else unquote(parts.password),
-            "db": unquote(parts.path[1:]) or None,
-        }
-    ) | _from_query(parts, kinds)
+    said = {
+        "host": unquote(parts.hostname or "") or None,
+        "port": port,
+        "user": unquote(parts.username or "") or None,
+        "password": None if parts.password is None else unquote(parts.password),
+        "db": unquote(parts.path[1:]) or None,
+    }
+    said = {name: value for name, value in said.items() if value is not None}
+    return said | _from_query(parts, kinds, before=said)
 
 
 def from_option_file(text: str, group: str) -> dict[str, Any]:
@@ -68,13 +68,14 @@ def from_option_file(text: str, group: str) -> dict[str, Any]:
     return found
 
 
-def _from_query(parts: SplitResult, kinds: Mapping[str, Any]) -> dict[str, Any]:
+def _from_query(parts: SplitResult, kinds: Mapping[str, Any], *, before: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+    for written, text in parse_qsl(parts.query, keep_blank_values=True):
+        name = ALIASES.get(written, written)
         options.refuse_unknown([name], kinds, instead=INSTEAD)
         if name in NOT_AS_TEXT:
             raise ConfigurationError(f"{name!r} cannot be written in a URL: pass it as an argument")
-        if name in found or (name in {"host", "port"}):
+        if name in found or name in before:
             raise ConfigurationError(f"the URL says {name!r} twice")
         found[name] = _tls(text) if name == "ssl" else options.from_text(name, text, kinds[name])
     return found
@@ -95,7 +96,3 @@ def _tls(text: str) -> bool | str | None:
 def _unquoted(text: str) -> str:
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
     return text[1:-1] if quoted else text
-
-
-def _without_none(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if value is not None}
