@@ -72,6 +72,8 @@ class Runner:
 
     def close(self) -> list[str]:
         """End the loop; say what was left on it."""
+        if self._loop.is_closed():
+            return []
         self._loop.run_until_complete(_settled(besides=self._task))
         left = {task for task in asyncio.all_tasks(self._loop) if task is not self._task}
         told = sorted(f"task {task.get_name()!r} in {task.get_coro()!r}" for task in left)
