@@ -1,4 +1,20 @@
-"""The engine that plays the shared storage volume: what every kind of it offers to the simulated instances."""
+"""The engine that plays the shared storage volume: what every kind of it offers to the simulated instances.
+
+Beside what the clients say, the simulator itself sends an engine:
+
+    CREATE DATABASE IF NOT EXISTS `aurora_db-1`
+    CREATE TABLE IF NOT EXISTS `aurora_db-1`.replica_host_status (... PRIMARY KEY (SERVER_ID)) ENGINE=MEMORY
+    REPLACE INTO `aurora_db-1`.replica_host_status (...) VALUES (...), (...)
+    DELETE FROM `aurora_db-1`.replica_host_status WHERE SERVER_ID NOT IN ('db-1', 'db-2')
+    SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE ID IN (7, 8)
+    KILL 7; KILL QUERY 7; ROLLBACK
+    SET SESSION TRANSACTION READ ONLY
+    SET character_set_client = @@global.character_set_client, character_set_results = ..., collation_connection = ...
+    SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = '...'
+
+It answers `SELECT @@innodb_read_only` and the like itself, as literals: `SELECT 0 AS "@@innodb_read_only"`, with
+backticks about the alias.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +24,10 @@ if TYPE_CHECKING:
     import socket
 
 
+class SimulatorError(RuntimeError):
+    """The simulator cannot do what was asked; the sentence says what to install or write instead."""
+
+
 class Engine(Protocol):
     """One MySQL-compatible server that all instances of a simulated cluster stand in front of.
 
@@ -15,7 +35,7 @@ class Engine(Protocol):
         name: "mariadb", "dsn" or "memory".
         is_mariadb: Whether it spells variables and collations as MariaDB does; the instances translate them.
         user: The account that the instances log in with; it may create schemas and kill sessions.
-        password: Of that account (`mysql_native_password`).
+        password: Of that account.
     """
 
     name: str
@@ -32,7 +52,3 @@ class Engine(Protocol):
     async def open(self) -> socket.socket:
         """Return a connected non-blocking socket that speaks the MySQL protocol, its greeting not yet read."""
         ...
-
-
-class SimulatorError(RuntimeError):
-    """The simulator cannot do what was asked; the sentence says what to install or write instead."""

@@ -1,0 +1,56 @@
+"""The engine `dsn`: a MySQL-compatible server that is running already, as the service container of a CI."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import urllib.parse
+
+from aioaurora.simulator.engine import SimulatorError
+from aioaurora.simulator.wire import Greeting, read_packet
+
+
+class DsnEngine:
+    """A server at `mysql://user:password@host:port`; the account may create schemas and kill sessions."""
+
+    name = "dsn"
+
+    def __init__(self, dsn: str) -> None:
+        parts = urllib.parse.urlsplit(dsn)
+        if parts.scheme not in ("mysql", "mariadb") or not parts.hostname:
+            raise SimulatorError("a dsn looks like mysql://root:password@127.0.0.1:3306")
+        self.host, self.port = parts.hostname, parts.port or 3306
+        self.user = urllib.parse.unquote(parts.username or "root")
+        self.password = urllib.parse.unquote(parts.password or "")
+        self.is_mariadb = False
+
+    def __repr__(self) -> str:
+        return f"<DsnEngine {self.user}@{self.host}:{self.port}>"
+
+    async def start(self) -> None:
+        """See who answers there."""
+        try:
+            sock = await self.open()
+            with sock:
+                _, payload = await read_packet(sock)
+        except OSError as error:
+            raise SimulatorError(f"no server answers at {self.host}:{self.port}: {error}") from error
+        self.is_mariadb = "mariadb" in Greeting.parse(payload).version.lower()
+
+    async def stop(self) -> None:
+        """Leave the server running: it is not ours."""
+
+    async def open(self) -> socket.socket:
+        """Connect to it."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.sock_connect(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock

@@ -1,0 +1,176 @@
+"""A failover: the writer falls, a reader restarts and is promoted, the old writer comes back as a reader.
+
+    fault ---------- promote_after ---------> promoted ----- dns_lag -----> dns_moved
+             |-- target_down_for -------|     promoted ----- returns_after ------------> returned
+                 (target's restart)
+
+One that begins while another is under way takes its place: the instance that was being promoted falls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from aioaurora.errors import Role
+from aioaurora.simulator.relay import Ending
+
+if TYPE_CHECKING:
+    from aioaurora.simulator.core import ClusterCore
+    from aioaurora.simulator.instance import SimulatedInstance
+
+Mode: TypeAlias = Literal["graceful", "crash", "blackhole"]
+ENDINGS: dict[str, Ending] = {"graceful": Ending.FIN, "crash": Ending.RST, "blackhole": Ending.SILENCE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a failover goes; all times in seconds.
+
+    Attributes:
+        mode: How clients see the old writer end: FIN, RST, or silence.
+        promote_after: From the fault to the moment when the new writer accepts connections and says writable.
+        target_down_for: How long the target refuses, at the end of `promote_after`.
+        returns_after: From the promotion until the old writer is back as a reader.
+        dns_lag: From the promotion until the cluster endpoint names the new writer.
+        undo_takes: From the promotion until row locks of the old writer's transactions are gone.
+        accepts: Whether a silent writer's address still accepts connections, though it never greets.
+    """
+
+    mode: Mode = "graceful"
+    promote_after: float = 2.0
+    target_down_for: float = 2.0
+    returns_after: float = 5.0
+    dns_lag: float = 2.0
+    undo_takes: float = 0.0
+    accepts: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mode not in ENDINGS:
+            raise ValueError(f"mode {self.mode!r}: choose from {', '.join(ENDINGS)}")
+
+    @property
+    def down_for(self) -> float:
+        """How long the target refuses: never longer than the failover takes."""
+        return min(self.target_down_for, self.promote_after)
+
+
+class Failovers:
+    """The failovers of one cluster, of which the newest counts."""
+
+    def __init__(self, cluster: ClusterCore) -> None:
+        self._cluster = cluster
+        self._newest = 0
+        self._coming: SimulatedInstance | None = None
+        self._promoted = asyncio.Event()
+        self._returns: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def coming(self) -> SimulatedInstance | None:
+        """The instance that is being promoted."""
+        return self._coming
+
+    async def run(self, plan: Plan, to: str | None) -> None:
+        """Carry a failover out; returns when the promotion has happened, this one's or the one that took its place."""
+        cluster, loop = self._cluster, asyncio.get_running_loop()
+        due = loop.time() + plan.promote_after
+        old, target = self._cast(to)
+        mine = self._begin(target)
+        cluster.timeline.add("fault", old.id, fault="failover", mode=plan.mode, to=target.id)
+        undone = asyncio.Event() if plan.undo_takes > 0 else None
+        backs = old.fall(ENDINGS[plan.mode], accepts=plan.accepts)
+        undoing = cluster.own(cluster.undo(backs, old.id, undo_takes=undone))
+        try:
+            await _sleep_until(due - plan.down_for)
+            if mine == self._newest:
+                await self._restart(target)
+                await _sleep_until(due)
+            await undoing
+            if mine != self._newest:
+                await self._promoted.wait()
+                return
+            await self._promote(old, target, mine)
+        finally:
+            if undone is not None:
+                loop.call_later(plan.undo_takes, undone.set)
+        if mine == self._newest:
+            cluster.own(self._move_names(plan.dns_lag))
+        self.bring_back(old, plan.returns_after)
+
+    def bring_back(self, old: SimulatedInstance, after: float) -> None:
+        """Let a fallen instance return as a reader, `after` seconds from now."""
+        former = self._returns.pop(old.id, None)
+        if former is not None:
+            former.cancel()
+        self._returns[old.id] = self._cluster.own(self._return(old, after))
+
+    def _cast(self, to: str | None) -> tuple[SimulatedInstance, SimulatedInstance]:
+        cluster = self._cluster
+        old = self._coming or cluster.writer
+        if to is not None:
+            target = cluster.instance(to)
+        else:
+            others = [each for each in cluster.instances.values() if each not in (old, self._true_writer())]
+            others = sorted(others, key=lambda each: not each.is_up) or [each for each in cluster.instances.values() if each is not old]
+            if not others:
+                raise ValueError("a cluster of one instance cannot fail over: use restart()")
+            target = others[0]
+        if target is old:
+            raise ValueError(f"{target.id!r} is the writer already")
+        return old, target
+
+    def _true_writer(self) -> SimulatedInstance | None:
+        return next((each for each in self._cluster.instances.values() if each.role is Role.WRITER), None)
+
+    def _begin(self, target: SimulatedInstance) -> int:
+        self._newest += 1
+        self._coming = target
+        self._promoted.clear()
+        former = self._returns.pop(target.id, None)
+        if former is not None:
+            former.cancel()
+        return self._newest
+
+    async def _restart(self, target: SimulatedInstance) -> None:
+        """Take the target down: it is promoted by a restart, so its sessions end and it refuses."""
+        if target.is_up:
+            cluster = self._cluster
+            cluster.timeline.add("restarting", target.id)
+            await cluster.undo(target.fall(Ending.FIN), target.id)
+
+    async def _promote(self, old: SimulatedInstance, target: SimulatedInstance, mine: int) -> None:
+        cluster = self._cluster
+        await cluster.publish(writer=target.id, also_up=(target.id,))
+        if mine != self._newest:
+            await self._promoted.wait()
+            return
+        for each in cluster.instances.values():
+            if each.role is Role.WRITER:
+                each.state.role = Role.READER
+                each.desk.changed()
+        target.stop_listening()
+        target.rise(Role.WRITER)
+        self._coming = None
+        self._promoted.set()
+        cluster.timeline.add("promoted", target.id, old=old.id)
+
+    async def _move_names(self, lag: float) -> None:
+        await asyncio.sleep(lag)
+        if self._coming is None:
+            self._cluster.point_names()
+
+    async def _return(self, old: SimulatedInstance, after: float) -> None:
+        await asyncio.sleep(after)
+        if old.is_up or old is self._coming or old.id not in self._cluster.instances:
+            return
+        old.stop_listening()
+        old.rise(Role.READER)
+        self._cluster.timeline.add("returned", old.id)
+        if self._coming is None:
+            self._cluster.point_names()
+        await self._cluster.publish()
+
+
+async def _sleep_until(due: float) -> None:
+    await asyncio.sleep(max(due - asyncio.get_running_loop().time(), 0))

@@ -1,0 +1,184 @@
+"""The engine `mariadb`: a private `mariadbd` with its own data directory and socket, started and stopped by us."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aioaurora.simulator.engine import SimulatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_START_S, _STOP_S, _POLL_S = 20.0, 5.0, 0.01
+_PR_SET_PDEATHSIG = 1
+_ELSEWHERE = "/usr/sbin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin:/usr/local/mysql/bin"
+_OPTIONS = (
+    "--no-defaults",
+    "--skip-networking",
+    "--skip-log-bin",
+    "--character-set-server=utf8mb4",
+    "--collation-server=utf8mb4_general_ci",
+    "--innodb-buffer-pool-size=64M",
+    "--innodb-log-file-size=16M",
+    "--innodb-flush-log-at-trx-commit=0",  # What must survive is a relay's failover, not a power cut.
+    "--max-connections=2000",
+    "--max-connect-errors=4294967295",
+    "--max-allowed-packet=64M",
+    "--performance-schema=OFF",
+    "--sql-mode=ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION",
+)
+
+
+def mariadbd_path() -> str | None:
+    """Where the server's binary is, None when there is none."""
+    return _which("mariadbd")
+
+
+class MariadbEngine:
+    """A `mariadbd` that lives as long as the simulated cluster and not a moment longer than its process."""
+
+    name = "mariadb"
+    is_mariadb = True
+    user = "root"
+    password = ""
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._process: asyncio.subprocess.Process | None = None
+
+    def __repr__(self) -> str:
+        return f"<MariadbEngine {'running' if self._process else 'stopped'}>"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process."""
+        return self._process.pid if self._process else None
+
+    @property
+    def socket_path(self) -> str:
+        """The server's Unix socket."""
+        return str(self._own_folder() / "s")
+
+    async def start(self) -> None:
+        """Install a data directory and start the server; takes half a second."""
+        server, installer = mariadbd_path(), _which("mariadb-install-db")
+        if server is None or installer is None:
+            missing = "mariadbd" if server is None else "mariadb-install-db"
+            raise SimulatorError(
+                f"the engine 'mariadb' needs {missing}: apt-get install mariadb-server, "
+                "or brew install mariadb, or use engine='memory'"
+            )
+        # A Unix socket's path may hold about 100 bytes, and macOS has a long TMPDIR.
+        base = None if len(tempfile.gettempdir()) < 40 else "/tmp"  # noqa: PLR2004, S108 - mkdtemp makes it private
+        self._folder = Path(tempfile.mkdtemp(prefix="aioaurora-", dir=base))
+        try:
+            await self._install(installer)
+            await self._run(server)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End the server and remove its files."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL)  # Its data is thrown away: it need not flush them.
+            await process.wait()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    async def open(self) -> socket.socket:
+        """Connect to the server's socket."""
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, self.socket_path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _install(self, installer: str) -> None:
+        folder = self._own_folder()
+        (folder / "tmp").mkdir()
+        process = await asyncio.create_subprocess_exec(
+            installer,
+            "--no-defaults",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            f"--datadir={folder / 'data'}",
+            f"--tmpdir={folder / 'tmp'}",
+            *_as_root(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            preexec_fn=_dies_with_parent(),
+        )
+        try:
+            said, _ = await asyncio.wait_for(process.communicate(), _START_S)
+        finally:
+            if process.returncode is None:
+                process.kill()
+        if process.returncode:
+            raise SimulatorError(f"mariadb-install-db failed: {said.decode(errors='replace')[-500:]}")
+
+    async def _run(self, server: str) -> None:
+        folder = self._own_folder()
+        self._process = await asyncio.create_subprocess_exec(
+            server,
+            *_OPTIONS,
+            f"--datadir={folder / 'data'}",
+            f"--tmpdir={folder / 'tmp'}",
+            f"--socket={folder / 's'}",
+            f"--pid-file={folder / 'pid'}",
+            f"--log-error={folder / 'log'}",
+            *_as_root(),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            preexec_fn=_dies_with_parent(),
+        )
+        async with asyncio.timeout(_START_S):
+            while not await self._answers():
+                if self._process.returncode is not None:
+                    log = (folder / "log").read_text(errors="replace")[-500:]  # noqa: ASYNC240 - it has just failed
+                    raise SimulatorError(f"mariadbd ended with status {self._process.returncode}: {log}")
+                await asyncio.sleep(_POLL_S)
+
+    async def _answers(self) -> bool:
+        try:
+            (await self.open()).close()
+        except OSError:
+            return False
+        return True
+
+    def _own_folder(self) -> Path:
+        if self._folder is None:
+            raise SimulatorError("the engine 'mariadb' is not running")
+        return self._folder
+
+
+def _which(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path=_ELSEWHERE)
+
+
+def _as_root() -> tuple[str, ...]:
+    return ("--user=root",) if os.geteuid() == 0 else ()
+
+
+def _dies_with_parent() -> Callable[[], None] | None:
+    """Let the kernel end the child when the thread that starts it ends, however that happens (Linux)."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
