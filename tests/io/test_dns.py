@@ -145,25 +145,13 @@ class Machine:
     def __init__(self, known=(), *, fails=socket.EAI_NONAME, takes_s=0.1):
         self.known, self.fails, self.takes_s, self.asked = dict(known), fails, takes_s, []
 
-    async def getaddrinfo(self, host, _port, **_options):
+    async def __call__(self, host):
         """Answer from what is known."""
         self.asked.append(host)
         await asyncio.sleep(self.takes_s)
         if host not in self.known:
             raise socket.gaierror(self.fails, "no")
         return self.known[host]
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """Answers instead of the real one's."""
-
-    def made(*args, **options):
-        one = Machine(*args, **options)
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", one.getaddrinfo)
-        return one
-
-    return made
 
 
 def found(family, address, canonical=""):
@@ -179,19 +167,19 @@ def found(family, address, canonical=""):
         ("orders.cluster-a1.us-east-1.rds.amazonaws.com", ["orders.cluster-a1.us-east-1.rds.amazonaws.com."]),
     ],
 )
-async def test_name_is_asked_for_without_search_domains_first(machine, host, spellings):
+async def test_name_is_asked_for_without_search_domains_first(host, spellings):
     """With ndots:5 a name without its dot is ten questions (case 69); only other names than RDS's may need them."""
-    one = machine()
+    one = Machine()
 
     with pytest.raises(UnknownHost):
-        await SystemResolver().ask(host)
+        await SystemResolver(one).ask(host)
 
     assert one.asked == spellings
 
 
-async def test_system_answer_is_put_in_our_order(machine):
+async def test_system_answer_is_put_in_our_order():
     """IPv4 first, each once, and the name behind an alias."""
-    machine(
+    machine = Machine(
         {
             "db.test.": [
                 found(socket.AF_INET6, "fd00::1", "db-1.test"),
@@ -201,45 +189,43 @@ async def test_system_answer_is_put_in_our_order(machine):
         }
     )
 
-    answer = await SystemResolver().ask("db.test")
+    answer = await SystemResolver(machine).ask("db.test")
 
     assert (answer.addresses, answer.chain) == (("10.0.0.1", "fd00::1"), ("db-1.test",))
 
 
-async def test_hosts_file_is_found_without_the_dot(machine):
+async def test_hosts_file_is_found_without_the_dot():
     """Where names stand as they are."""
-    machine({"db.test": [found(socket.AF_INET, "10.0.0.1", "db.test")]})
+    machine = Machine({"db.test": [found(socket.AF_INET, "10.0.0.1", "db.test")]})
 
-    answer = await SystemResolver().ask("db.test")
+    answer = await SystemResolver(machine).ask("db.test")
 
     assert (answer.addresses, answer.chain) == (("10.0.0.1",), ())
 
 
-async def test_name_that_cannot_be_spelt_is_unknown(monkeypatch):
+async def test_name_that_cannot_be_spelt_is_unknown():
     """A label of 64 cannot be encoded at all."""
 
-    async def getaddrinfo(*_args, **_options):
+    async def lookup(_host):
         raise UnicodeEncodeError("idna", "", 0, 1, "label too long")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-
     with pytest.raises(UnknownHost):
-        await SystemResolver().ask("a" * 64)
+        await SystemResolver(lookup).ask("a" * 64)
 
 
-async def test_system_that_fails_is_told_from_one_that_does_not_know(machine):
+async def test_system_that_fails_is_told_from_one_that_does_not_know():
     """EAI_AGAIN: DNS is down for it too."""
-    machine(fails=socket.EAI_AGAIN)
+    machine = Machine(fails=socket.EAI_AGAIN)
 
     with pytest.raises(ResolveError, match="system's resolver failed") as failed:
-        await SystemResolver().ask("db.test")
+        await SystemResolver(machine).ask("db.test")
     assert not isinstance(failed.value, UnknownHost)
 
 
-async def test_few_threads_are_ever_busy(machine):
+async def test_few_threads_are_ever_busy():
     """A dead DNS server holds each for half a minute, also when nobody waits for it any more."""
-    one = machine(takes_s=30.0)
-    system = SystemResolver()
+    one = Machine(takes_s=30.0)
+    system = SystemResolver(one)
     waiting = [asyncio.create_task(system.ask(f"db{number}")) for number in range(2)]
     await asyncio.sleep(1)
 
@@ -255,10 +241,9 @@ async def test_few_threads_are_ever_busy(machine):
     assert isinstance(waiting[1].exception(), UnknownHost)
 
 
-async def test_closing_waits_for_no_thread(machine):
+async def test_closing_waits_for_no_thread():
     """What is under way is given up."""
-    machine(takes_s=30.0)
-    system = SystemResolver()
+    system = SystemResolver(Machine(takes_s=30.0))
     waiting = asyncio.create_task(system.ask("db"))
     await asyncio.sleep(1)
 

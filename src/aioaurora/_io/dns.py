@@ -11,14 +11,18 @@ import asyncio
 import contextlib
 import math
 import socket
+import threading
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiodns
 import pycares
 from aiodns.error import ARES_EBADNAME, ARES_ENODATA, ARES_ENOTFOUND, DNSError
 
 from aioaurora._core.endpoint import is_rds_name
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
 
 # A silent server costs 0.4 s before the next one is asked; a lone one is asked again, more patiently, until 2.8 s.
 _FIRST_TRY_S = 0.4
@@ -27,6 +31,10 @@ _SECOND_FAMILY_S = 0.05  # RFC 8305, 3: what one waits for the other family's an
 _SYSTEM_THREADS = 2  # A dead DNS server holds each for half a minute, and the application needs the others.
 _UNKNOWN_TO_SYSTEM = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 _NOBODY = {ARES_EBADNAME, ARES_ENODATA, ARES_ENOTFOUND}
+
+
+# As socket.getaddrinfo returns it: family, kind, protocol, canonical name, address.
+_Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 
 class ResolveError(OSError):
@@ -131,21 +139,52 @@ class NameServers:
             await channel.resolver.close()
 
 
+async def _in_thread(name: str) -> Sequence[_Found]:
+    """Call getaddrinfo in a daemon thread: one of the loop's own would hold up `asyncio.run` while DNS is dead."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Sequence[_Found]] = loop.create_future()
+
+    def deliver(found: Sequence[_Found], error: Exception | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(found)
+        else:
+            answer.set_exception(error)
+
+    def ask() -> None:
+        found: Sequence[_Found] = []
+        error: Exception | None = None
+        try:
+            found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)
+        except (OSError, UnicodeError) as exc:
+            error = exc
+        with contextlib.suppress(RuntimeError):  # The loop was closed meanwhile: nobody asks any more.
+            loop.call_soon_threadsafe(deliver, found, error)
+
+    threading.Thread(target=ask, name=f"aioaurora getaddrinfo {name}", daemon=True).start()
+    return await answer
+
+
 @dataclass(slots=True, eq=False)
 class SystemResolver:
     """The system's `getaddrinfo`, which knows the hosts file and search domains.
 
     A name with dots is asked for as `name.` first: with ndots:5, as in Kubernetes, one question is ten otherwise.
     Names under RDS are asked for in no other way.
+
+    Attributes:
+        lookup: What asks for one name: `getaddrinfo` in a thread of its own.
     """
 
+    lookup: Callable[[str], Awaitable[Sequence[_Found]]] = _in_thread
     _running: set[asyncio.Task[Answer]] = field(default_factory=set, init=False)
 
     async def ask(self, host: str) -> Answer:
         """Ask in a thread, of which a few may be busy at once; giving up frees the caller, not the thread."""
         if len(self._running) >= _SYSTEM_THREADS:
             raise ResolveError(host, "the system's resolver has not answered earlier questions yet")
-        task = asyncio.create_task(_asked_system(host), name=f"aioaurora getaddrinfo {host}")
+        task = asyncio.create_task(_asked_system(self.lookup, host), name=f"aioaurora getaddrinfo {host}")
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -222,13 +261,11 @@ def _plain(name: str) -> str:
     return name.rstrip(".").lower()
 
 
-async def _asked_system(host: str) -> Answer:
+async def _asked_system(lookup: Callable[[str], Awaitable[Sequence[_Found]]], host: str) -> Answer:
     failures: list[socket.gaierror] = []
     for name in _spellings(host):
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                name, None, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME
-            )
+            found = await lookup(name)
         except socket.gaierror as exc:
             failures.append(exc)
             continue
