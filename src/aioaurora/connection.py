@@ -13,6 +13,8 @@ whether the work may be done again. Only `ping(reconnect=True)`, which asks for 
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from typing import TYPE_CHECKING
 
 from aioaurora._core import verdict
@@ -101,16 +103,12 @@ class Connection(Session):
 
     def work(self) -> Work:
         """What is under way, as an outcome is judged by."""
-        work = super().work()
-        if self.role is not Role.READER:
-            return work
-        return Work(
-            statement=work.statement,
-            in_transaction=work.in_transaction,
-            autocommit=work.autocommit,
-            left_whole=work.left_whole,
-            read_only=True,
-        )
+        return dataclasses.replace(super().work(), read_only=self.role is Role.READER)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can be used no more, as far as we know."""
+        return self._writer is None or bool(self._loss_detail)
 
     # --- losing it --------------------------------------------------------------------------------------------------
 
@@ -222,6 +220,9 @@ class Connection(Session):
             self._loss = None
             self._report(self, Scope.SESSION, loss)
             raise loss from refused
+        except asyncio.CancelledError as error:
+            await self._cancelled(error)
+            raise
         finally:
             self._was_sent = False
         return result.rows is not None and str(result.rows[0][0]) == "1"
@@ -283,7 +284,7 @@ _NEVER_READ = frozenset({4031})
 
 
 def _unread(work: Work) -> Work:
-    return Work(statement=None, in_transaction=work.in_transaction, autocommit=work.autocommit)
+    return dataclasses.replace(work, statement=None)
 
 
 def _sentence_of(error: BaseException) -> str:

@@ -30,8 +30,8 @@ class Kind(enum.StrEnum):
         return self not in (Kind.READ, Kind.WRITE, Kind.AUTOCOMMIT_OFF)
 
 
-# The order matters: quoted text first, so that what looks like a comment in it is none. A doubled quote in a text makes it
-# two texts, side by side: blanked both. Possessive, as a statement may be of megabytes.
+# The order matters: quoted text first, so that what looks like a comment in it is none. A doubled quote in a text
+# makes it two texts, side by side: blanked both. Possessive, as a statement may be of megabytes.
 _QUOTED = r"""'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+\"|`[^`]*+`"""
 _QUOTED_PLAIN = r"""'[^']*+'|"[^"]*+"|`[^`]*+`"""  # NO_BACKSLASH_ESCAPES
 _REST = r"""|/\*M?!\d*|/\*.*?(?:\*/|\Z)|\*/|--(?=[\s\x00-\x1f]|\Z)[^\n]*|\#[^\n]*"""
@@ -54,6 +54,10 @@ _ROUTINE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+_EXPLAIN_ANALYZE = re.compile(
+    r"(?:EXPLAIN|DESCRIBE|DESC)\s+ANALYZE\b(?:\s+FORMAT\s*=\s*\w+)?(.*)", re.IGNORECASE | re.DOTALL
+)
+
 _KINDS: dict[str, Kind] = dict.fromkeys(
     "SHOW DESCRIBE DESC EXPLAIN USE HELP HANDLER SAVEPOINT RELEASE KILL PREPARE DEALLOCATE CHECKSUM".split(), Kind.READ
 )
@@ -67,7 +71,9 @@ _LONG = 4096
 
 def kinds_in(text: str | bytes, *, backslash_escapes: bool = True) -> tuple[Kind, ...]:
     """One kind per statement of a packet, in order; nothing for a text without one."""
-    if len(text) > _LONG and (";" if isinstance(text, str) else b";") not in text:
+    if isinstance(text, str):
+        text = text.encode("utf-8", "replace")
+    if len(text) > _LONG and b";" not in text:
         # A bulk INSERT: its first words tell all, and taking megabytes apart would stall the event loop.
         beginning = _parts(text[:_LONG], backslash_escapes=backslash_escapes)
         if len(beginning) == 1 and (kind := _KINDS.get(_verb(beginning[0]))) is not None:
@@ -75,11 +81,10 @@ def kinds_in(text: str | bytes, *, backslash_escapes: bool = True) -> tuple[Kind
     return tuple(_kind_of(part) for part in _parts(text, backslash_escapes=backslash_escapes))
 
 
-def _parts(text: str | bytes, *, backslash_escapes: bool) -> list[str]:
-    if isinstance(text, bytes | bytearray):
-        text = text.decode("latin-1")  # Keywords are ASCII in every character set that a client may use.
+def _parts(text: bytes, *, backslash_escapes: bool) -> list[str]:
     token = _TOKEN if backslash_escapes else _TOKEN_PLAIN
-    plain = token.sub(_blanked, text)
+    # Keywords are ASCII in every character set that a client may use.
+    plain = token.sub(_blanked, text.decode("latin-1"))
     if _ROUTINE.match(plain.lstrip()):
         return [plain.strip()]  # Its body's semicolons are its own.
     return [part for piece in plain.split(";") if (part := piece.strip())]
@@ -169,7 +174,7 @@ def _analyze(part: str) -> Kind:
 
 
 def _explain(part: str) -> Kind:
-    found = re.match(r"(?:EXPLAIN|DESCRIBE|DESC)\s+ANALYZE\b(?:\s+FORMAT\s*=\s*\w+)?(.*)", part, re.IGNORECASE | re.DOTALL)
+    found = _EXPLAIN_ANALYZE.match(part)  # MySQL runs what it analyzes.
     return _kind_of(found[1].strip()) if found else Kind.READ
 
 
@@ -206,3 +211,8 @@ _SPECIAL = {
 def ends_transaction(text: bytes, *, backslash_escapes: bool = True) -> bool:
     """Whether a transaction may be over after `text` because it says so."""
     return any(kind.may_end_transaction for kind in kinds_in(text, backslash_escapes=backslash_escapes))
+
+
+def has_many_answers(texts: list[str]) -> bool:
+    """Whether one of `texts` may be answered with other than one result."""
+    return any(len(kinds := kinds_in(text)) != 1 or Kind.ANY in kinds for text in texts)

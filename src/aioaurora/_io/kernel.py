@@ -38,7 +38,7 @@ class Signs:
     """What the kernel knows of the peer, whatever its process is doing.
 
     Attributes:
-        unacked: Segments that the peer's kernel has not acknowledged. Grows when the host is gone, not when it is stalled.
+        unacked: Segments that the peer's kernel has not acknowledged: its host is gone, not merely stalled.
         last_received_s: Seconds since data arrived.
         round_trip_s: Smoothed round trip.
         unread: Bytes that have arrived and that we have not read: silence is then our own fault.
@@ -94,7 +94,7 @@ def _unread(descriptor: int) -> int:
     answer = bytearray(4)
     with contextlib.suppress(OSError):  # An architecture with another number: then it does not count.
         fcntl.ioctl(descriptor, _FIONREAD, answer)
-    return struct.unpack("=I", answer)[0] & 0x7FFFFFFF
+    return int.from_bytes(answer, sys.byteorder) & 0x7FFFFFFF
 
 
 def forget_descriptor(transport: asyncio.BaseTransport) -> None:

@@ -42,6 +42,11 @@ def unread(reader: asyncio.StreamReader) -> bytes:
     return bytes(getattr(reader, "_buffer", b""))
 
 
+def has_unread(reader: asyncio.StreamReader) -> bool:
+    """Whether anything has arrived that was not asked for yet."""
+    return bool(getattr(reader, "_buffer", b""))
+
+
 def holds_packet(reader: asyncio.StreamReader) -> bool:
     """Whether a whole packet waits to be read."""
     waiting = unread(reader)
@@ -84,7 +89,8 @@ class Result(driver.MySQLResult):
     async def _read_rowdata_packet_unbuffered(self) -> tuple[Any, ...] | None:
         if not self.unbuffered_active:
             return None
-        return await self.connection.fetch_one(self)
+        wire: Wire = self.connection
+        return await wire.fetch_one(self)
 
     async def read_one(self) -> tuple[Any, ...] | None:
         """Read the next row of an unbuffered result; None at its end."""
@@ -103,7 +109,8 @@ class Result(driver.MySQLResult):
 
     async def _finish_unbuffered_query(self) -> None:
         if self.unbuffered_active:
-            await self.connection.drain_result(self)
+            wire: Wire = self.connection
+            await wire.drain_result(self)
 
     async def read_to_end(self) -> None:
         """Read on to the end of an unbuffered result; MySQL cannot be told to stop."""
@@ -148,6 +155,14 @@ class Wire(driver.Connection):
             self._end_with_error()
             raise driver.error_in(data)
         return packet_type(data, self._encoding)
+
+    async def fetch_one(self, result: Result) -> tuple[Any, ...] | None:
+        """Read one row of an unbuffered result."""
+        return await result.read_one()
+
+    async def drain_result(self, result: Result) -> None:
+        """Read an unbuffered result to its end."""
+        await result.read_to_end()
 
     def _end_with_error(self) -> None:
         if self._result is not None and self._result.unbuffered_active:
@@ -229,7 +244,7 @@ def _parsed(data: bytes, sequence: int, rows: list[tuple[Any, ...]], result: Res
         end = at + size
         if data[position + 3] != sequence or end > length or not 0 < size < MAX_PACKET or data[at] >= _EOF:
             break
-        row = []
+        row: list[Any] = []
         add = row.append
         for encoding, converter in columns:
             count = data[at]

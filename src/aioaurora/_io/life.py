@@ -1,0 +1,227 @@
+"""How a session begins and how it ends.
+
+A connect has no deadline of its own: whoever dials holds one over everything, and `phase` says what it waits for.
+An end never waits for the peer for long: under TLS asyncio's `close` takes 30 seconds to give up on a dead one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from aioaurora._io import pipe, wire
+from aioaurora._io.driver import CANNOT_CONNECT, MAX_PACKET, Error, InterfaceError, OperationalError, Status
+from aioaurora._io.kernel import KeepAlive, Signs
+from aioaurora._io.login import Login, secret
+from aioaurora.errors import ConnectionBusy
+
+if TYPE_CHECKING:
+    import ssl
+    from typing import Any
+
+_QUIT = b"\x01\x00\x00\x00\x01"
+_CLOSE_S = 1.0  # How long a server may take to hang up after it was told goodbye.
+
+
+class Life(Login):
+    """A session from its dialling to its end.
+
+    Args:
+        host: Name of the endpoint: what TLS verifies and what errors say.
+        address: What is dialled; None: `host`.
+        tls: TLS is spoken with this context.
+        require_tls: A server that does not offer TLS is refused; else it is spoken to in plain text.
+        keepalive: Seconds idle, seconds between probes, probes.
+        user_timeout_s: Seconds that sent bytes may stay unacknowledged (Linux).
+        password: Text, or bytes that are sent as they are.
+        keywords: aiomysql's own.
+    """
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        user: str | None = None,
+        password: str | bytes | None = "",
+        db: str | None = None,
+        port: int = 3306,
+        *,
+        address: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        require_tls: bool = True,
+        keepalive: tuple[int, int, int] = (60, 10, 3),
+        user_timeout_s: float = 30.0,
+        **keywords: Any,
+    ) -> None:
+        self._writer = None  # First: whatever is refused below, the object can be collected.
+        context = tls if tls is not None else keywords.pop("ssl", None)
+        keywords = keywords | {"ssl": context}
+        super().__init__(host=host, user=user, password=secret(password), db=db, port=port, **keywords)
+        self._password = secret(self._password)  # An option file may have brought another.
+        self._tls, self._require_tls = context, require_tls
+        self._address = address
+        idle_s, interval_s, count = keepalive
+        self._keep_alive = KeepAlive(idle_s=idle_s, interval_s=interval_s, count=count, user_timeout_s=user_timeout_s)
+        self._busy = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin anew: nothing is known of a session that is not open."""
+        self.server_status = 0
+        self._secure = self._unix_socket is not None
+        self._result = None
+        self._close_reason = None
+        self._pipe = None
+        self._statement = b""
+        self._answered = 0
+        self._was_sent = False
+        self._is_declared = False
+        self.is_established = False
+
+    # --- opening ----------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Dial, greet, encrypt, log in. Has no deadline of its own; on any failure the socket is gone."""
+        self._forget()
+        try:
+            self.phase = "tcp"
+            await self._dial()
+            self.phase = "greeting"
+            self._next_seq_id = 0
+            await self._get_server_information()
+            await self._request_authentication()
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, OSError) and not isinstance(error, Error):
+                sentence = f"Can't connect to MySQL server on {self._host!r} ({self.phase}: {error})"
+                raise OperationalError(CANNOT_CONNECT, sentence) from error
+            raise
+        self.is_established = True
+        self.connected_time = self._loop.time()
+        self.phase = "ready"
+
+    async def _dial(self) -> None:
+        if self._unix_socket:
+            self._pipe = await pipe.dial_unix(self._unix_socket)
+            self.host_info = f"Localhost via UNIX socket: {self._unix_socket}"
+        else:
+            self._pipe = await pipe.dial(self._address or self._host, self._port, self._keep_alive)
+            self.host_info = f"socket {self._host}:{self._port}"
+        self._reader, self._writer = self._pipe.reader, self._pipe.writer
+        self.is_peeking = wire.has_buffer(self._pipe.reader)
+
+    def _declaration(self) -> list[str]:
+        statements: list[str] = []
+        if self.sql_mode is not None:
+            statements.append(f"SET sql_mode={self.sql_mode}")
+        if self.init_command is not None:
+            statements += [self.init_command.rstrip().rstrip(";"), "COMMIT"]
+        if self.autocommit_mode is not None and self.autocommit_mode != self.get_autocommit():
+            statements.append(f"SET AUTOCOMMIT = {int(self.autocommit_mode)}")
+        return statements
+
+    # --- while it lasts ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a task waits for an answer."""
+        return self._busy
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether the server's last word was that a transaction is open."""
+        return bool(self.server_status & Status.IN_TRANS)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the session is over: closed here, or hung up by the server."""
+        return self._writer is None or self._pipe is None or self._pipe.stream.has_ended
+
+    def signs(self) -> Signs | None:
+        """Ask the kernel for signs of the peer's life; None where it cannot tell."""
+        return self._pipe.signs() if self._pipe is not None and self._writer is not None else None
+
+    def escape(self, obj: Any) -> str:
+        """Give `obj` as a literal of SQL."""
+        # PyMySQL 1.2.3 took away what aiomysql does this with; bytearray was quoted as its repr before that, too.
+        if isinstance(obj, bytes | bytearray):
+            return f"_binary X'{obj.hex()}'"
+        if type(obj) in (list, tuple):  # Exactly: time.struct_time is a tuple as well.
+            return "(" + ",".join(map(self.escape, obj)) + ")"
+        if type(obj) in (set, frozenset):
+            return ",".join(map(self.escape, obj))
+        return super().escape(obj)
+
+    def _write_bytes(self, data: bytes) -> None:
+        # aiomysql ends a LOAD DATA LOCAL with an empty packet, also when it was cancelled and is closed.
+        if self._writer is not None:
+            self._writer.write(data)
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """Break the connection now, without a word to the server; a task that waits for an answer gets `error`."""
+        reader, pipe_ = self._reader, self._pipe
+        self._reader = self._writer = None
+        if pipe_ is None:
+            return
+        if error is not None and reader is not None:
+            reader.set_exception(error)  # type: ignore[arg-type]  # Any exception will do.
+        pipe_.abort()
+
+    def close(self) -> None:
+        """Say goodbye if that needs no waiting, and hang up."""
+        pipe_ = self._pipe
+        if self._writer is not None and pipe_ is not None and self._may_say_goodbye():
+            with contextlib.suppress(RuntimeError):  # The loop is closed already.
+                self._writer.write(_QUIT)
+        with contextlib.suppress(RuntimeError):
+            self.abort()
+
+    def _may_say_goodbye(self) -> bool:
+        pipe_ = self._pipe
+        return self.is_established and not self._busy and pipe_ is not None and pipe_.is_sent and not self.has_ended
+
+    async def ensure_closed(self) -> None:
+        """Say goodbye and wait, for a second at most, until the server has hung up."""
+        if self._busy:
+            raise ConnectionBusy
+        if self._writer is None or self._reader is None:
+            return
+        try:
+            if self._may_say_goodbye():
+                self._busy = True
+                self._writer.write(_QUIT)
+                with contextlib.suppress(TimeoutError, OSError):
+                    async with asyncio.timeout(_CLOSE_S):
+                        while await self._reader.read(MAX_PACKET):
+                            pass  # Rows that nobody wants.
+        finally:
+            self._busy = False
+            self.abort()
+
+    def discard_in_child(self) -> None:
+        """Let go of a parent's session after a fork: close this process's copy of the socket, and send nothing."""
+        if self._pipe is not None:
+            self._pipe.discard_in_child()
+        self._reader = self._writer = self._pipe = None
+
+    def _close_on_cancel(self) -> None:
+        self.abort()
+        self._close_reason = "Cancelled during execution"
+
+    def _ensure_alive(self) -> None:
+        if self._writer is None:
+            # SQLAlchemy looks for "not connected" to know a connection that is gone.
+            why = f": {self._close_reason}" if self._close_reason else ""
+            raise InterfaceError(0, f"Not connected{why}")
+
+    def reset_to(
+        self, *, host: str, port: int, address: str | None, password: str | bytes | None, user: str | None = None
+    ) -> None:
+        """Point this object at another server, for the next `open`."""
+        self.abort()
+        self._host, self._port, self._address = host, port, address
+        self._password = secret(password)
+        if user is not None:
+            self._user = user
