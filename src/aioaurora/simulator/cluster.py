@@ -187,7 +187,7 @@ class SimulatedCluster(Faults):
         """Let `socket.getaddrinfo` know the simulator's names, as long as the context lasts."""
         from aioaurora.simulator.resolving import resolving  # noqa: PLC0415 - it knows this module
 
-        return resolving(self)
+        return resolving(self.dns)
 
     # --- who may log in ---------------------------------------------------------------------------------------------
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 import re
+from collections import deque
 from dataclasses import dataclass, field
 
 from aioaurora.errors import Role
 from aioaurora.simulator.relay import Ending
 
 MASTER_SESSION_ID = "MASTER_SESSION_ID"
+_KNOCKS_KEPT = 5000
 
 
 class Fate(enum.StrEnum):
@@ -114,6 +116,18 @@ class Conditions:
     lag_ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """One client at an instance's door: from its TCP connection to its session, or to the end of the attempt.
+
+    Times are loop times; `user` is empty if the client did not get in.
+    """
+
+    user: str
+    began_at: float
+    ended_at: float
+
+
 @dataclass(slots=True, kw_only=True)
 class State:
     """Who an instance is and how it does: shared by the instance and the desk that answers its clients.
@@ -124,6 +138,7 @@ class State:
         number: `@@server_id`.
         role: What it truly is.
         is_up: Whether it serves; a silenced or stopped one does not.
+        knocks: The newest handshakes that are over.
     """
 
     id: str
@@ -138,6 +153,7 @@ class State:
     logins: int = 0
     handshakes: int = 0
     peak_handshakes: int = 0
+    knocks: deque[Knock] = field(default_factory=lambda: deque(maxlen=_KNOCKS_KEPT))
 
     @property
     def is_read_only(self) -> bool:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aioaurora.errors import Role
-from aioaurora.simulator.conditions import Conditions
+from aioaurora.simulator.conditions import Conditions, Knock
 from aioaurora.simulator.desk import MYSQL_VERSION, StatementDesk
 from aioaurora.simulator.login import Handshake
 from aioaurora.simulator.relay import Back, Ending, Front
@@ -308,6 +308,8 @@ class SimulatedInstance:
     def _shaken(self, task: asyncio.Task[None]) -> None:
         handshake = self._handshakes.pop(task)
         self.state.handshakes -= 1
+        now = asyncio.get_running_loop().time()
+        self.state.knocks.append(Knock(handshake.user, handshake.began_at, now))
         handshake.finish()
         if task.cancelled():
             return

@@ -94,16 +94,23 @@ class Handshake:
     Attributes:
         was_cut: The client left after the greeting, before its log-in was through.
         ending: How the client sees the end, should it come now.
+        began_at: Loop time.
     """
 
     def __init__(self, gate: Gate, sock: socket.socket) -> None:
         self.was_cut, self.ending = False, Ending.FIN
+        self.began_at = asyncio.get_running_loop().time()
         self._is_joined = False
         self._gate, self._sock = gate, sock
         self._engine_sock: socket.socket | None = None
         self._front: Front | None = None
         self._sequence = 0
         self._is_secure = False
+
+    @property
+    def user(self) -> str:
+        """Who got in; empty while nobody has."""
+        return self._front.user if self._front is not None else ""
 
     async def run(self) -> None:
         """Log the client in, or tell it why not."""
