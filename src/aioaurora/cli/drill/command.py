@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import random
 from pathlib import Path
@@ -125,6 +126,8 @@ async def _shown(plan: Plan, console: Console, *, tables: bool) -> Drill:
     from aioaurora.cli.drill.live import Display
 
     drill = Drill(plan)
+    # What happens is shown in the tables; without a handler Python would print warnings into them.
+    logging.getLogger("aioaurora").addHandler(logging.NullHandler())
     async with Display(console, drill, tables=tables) as display:
         await conducted(drill, display)
     return drill
