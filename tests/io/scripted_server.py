@@ -130,7 +130,7 @@ class Guest:
         self.send(server.greeting())
         payload = await self.read()
         if server.tls is not None and len(payload) == 32:
-            await self.writer.start_tls(server.tls)
+            await self._encrypt(server.tls)
             payload = await self.read()
         server.received.append(payload)
         if callable(server.login):
@@ -154,6 +154,19 @@ class Guest:
         said = payload[1:].decode(errors="replace") if payload[:1] == QUERY else {PING: "ping"}.get(payload[:1], "")
         known = [start for start in self.server.answers if said.startswith(start)]
         return self.server.answers[max(known, key=len)] if known else ok(self.server.status)
+
+    async def _encrypt(self, context: ssl.SSLContext) -> None:
+        # The client's first words of TLS have arrived with its wish for it: asyncio would leave them where they are.
+        early = bytes(self.reader._buffer)
+        self.reader._buffer.clear()
+        upgrade = asyncio.ensure_future(self.writer.start_tls(context))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if early:
+            above = self.writer.transport.get_protocol()
+            above.get_buffer(len(early))[: len(early)] = early
+            above.buffer_updated(len(early))
+        await upgrade
 
     async def read(self) -> bytes:
         header = await self.reader.readexactly(4)

@@ -246,22 +246,25 @@ def _parsed(data: bytes, sequence: int, rows: list[tuple[Any, ...]], result: Res
             break
         row: list[Any] = []
         add = row.append
-        for encoding, converter in columns:
-            count = data[at]
-            at += 1
-            if count >= _NULL:
-                if count == _NULL:
-                    add(None)
-                    continue
-                width = 2 if count == _TWO_BYTES else 3 if count == _THREE_BYTES else 8
-                count = int.from_bytes(data[at : at + width], "little")
-                at += width
-            value: Any = data[at : at + count]
-            at += count
-            if encoding is not None:
-                value = value.decode(encoding)
-            add(value if converter is None else converter(value))
-        if at != end:  # Columns are missing or reach into the next packet: aiomysql knows what to make of it.
+        try:
+            for encoding, converter in columns:
+                count = data[at]
+                at += 1
+                if count >= _NULL:
+                    if count == _NULL:
+                        add(None)
+                        continue
+                    width = 2 if count == _TWO_BYTES else 3 if count == _THREE_BYTES else 8
+                    count = int.from_bytes(data[at : at + width], "little")
+                    at += width
+                value: Any = data[at : at + count]
+                at += count
+                if encoding is not None:
+                    value = value.decode(encoding)
+                add(value if converter is None else converter(value))
+        except Exception:  # noqa: BLE001 - A converter's, or a row without its last columns: told below.
+            at = -1
+        if at != end:  # aiomysql knows what to make of a row without its last columns; or raises once more.
             row = list(result._read_row_from_packet(MysqlPacket(data[position + _HEADER : end], "")))  # noqa: SLF001 - As above.
         add_row(tuple(row))
         position = end

@@ -1,0 +1,255 @@
+"""What errors and texts tell: a table, and what holds for every text."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymysql import err
+
+from aioaurora._core.statement import Kind, ends_transaction, has_many_answers, kinds_in
+from aioaurora._core.verdict import Doubt, Scope, Work, doubt_of, ends_session, errno_of, outcome_of, refusal_of, scope_of
+from aioaurora.errors import Outcome
+
+IDLE = Work(statement=None, in_transaction=False, autocommit=True)
+UNKNOWN, BACK, NOTHING, REFUSED = Outcome.UNKNOWN, Outcome.ROLLED_BACK, Outcome.NOTHING_SENT, Outcome.REFUSED
+
+KINDS = {
+    "SELECT 1": "read",
+    "select count(*), max(a) from t where b in (1, 2) and c = concat('f(', d)": "read",
+    "SELECT f(1)": "write",
+    "SELECT shop.f(1)": "write",
+    "SELECT `f`(1)": "write",
+    "SELECT NEXTVAL(s)": "write",
+    "SELECT NEXT VALUE FOR s": "write",
+    "SELECT 1 INTO OUTFILE '/tmp/x'": "write",
+    "SELECT a INTO @x FROM t FOR UPDATE": "read",
+    "SELECT ST_Distance(a, b) FROM t": "read",
+    "SELECT CAST(a AS DECIMAL(10,2)) FROM t FORCE INDEX (i)": "read",
+    "SELECT ROW_NUMBER() OVER (PARTITION BY a ORDER BY b) FROM t": "read",
+    "(SELECT 1) UNION (SELECT 2)": "read",
+    "WITH a (x) AS (SELECT 1), b AS (SELECT 2) SELECT * FROM a": "read",
+    "WITH RECURSIVE a AS (SELECT 1) DELETE FROM t": "write",
+    "TABLE t": "read",
+    "VALUES ROW(1, 2)": "read",
+    "DO SLEEP(1)": "read",
+    "DO f()": "write",
+    "SHOW TABLES": "read",
+    "EXPLAIN DELETE FROM t": "read",
+    "EXPLAIN ANALYZE SELECT 1": "read",
+    "ANALYZE UPDATE t SET a = 1": "write",
+    "ANALYZE TABLE t": "commit",
+    "USE x": "read",
+    "INSERT INTO t VALUES (1)": "write",
+    "  /* why */ update t set a = 1": "write",
+    "-- why\nDELETE FROM t": "write",
+    "LOAD DATA LOCAL INFILE 'x' INTO TABLE t": "write",
+    "COMMIT": "commit",
+    "commit and chain": "commit",
+    "ROLLBACK": "rollback",
+    "ROLLBACK TO SAVEPOINT s": "read",
+    "SAVEPOINT s": "read",
+    "RELEASE SAVEPOINT s": "read",
+    "BEGIN": "begin",
+    "BEGIN WORK": "begin",
+    "BEGIN NOT ATOMIC SELECT 1": "any",
+    "START TRANSACTION READ ONLY": "begin",
+    "START REPLICA": "any",
+    "SET NAMES utf8mb4": "read",
+    "SET @x = 1, @autocommit = 1": "read",
+    "SET @x = f()": "write",
+    "SET autocommit=1": "autocommit on",
+    "SET sql_mode = '', @@session.autocommit := ON": "autocommit on",
+    "SET AUTOCOMMIT = 0": "autocommit off",
+    "SET autocommit = @x": "autocommit on",
+    "SET GLOBAL max_connections = 1": "any",
+    "SET PERSIST x = 1": "any",
+    "SET PASSWORD = 'x'": "any",
+    "SET STATEMENT max_statement_time=1 FOR INSERT INTO t VALUES (1)": "write",
+    "CREATE TABLE t (a INT)": "any",
+    "CREATE TEMPORARY TABLE t (a INT)": "read",
+    "DROP TEMPORARY TABLE t": "read",
+    "DROP TABLE t": "any",
+    "CREATE PROCEDURE p() BEGIN INSERT INTO t VALUES (1); COMMIT; END": "any",
+    "CALL p()": "any",
+    "EXECUTE s": "any",
+    "LOCK TABLES t WRITE": "commit",
+    "XA START 'x'": "read",
+    "XA COMMIT 'x'": "any",
+    "FROBNICATE": "any",
+    "INSERT INTO t VALUES ('a;COMMIT', 'it''s; \\'x'); COMMIT": "write, commit",
+    "/*!50000 COMMIT */": "commit",
+    "/*M!100100 COMMIT */": "commit",
+    "SELECT 1; # COMMIT;\n": "read",
+    "SELECT ';'; SELECT \";\"; SELECT `;` FROM t": "read, read, read",
+    "": "",
+    " ; ; ": "",
+}
+
+
+@pytest.mark.parametrize(("text", "kinds"), KINDS.items())
+def test_a_text_tells_what_it_can_do(text, kinds):
+    """The table of what may commit, write or only read."""
+    assert ", ".join(kinds_in(text)) == kinds
+
+
+def test_backslashes_are_no_escapes_under_a_sql_mode():
+    """NO_BACKSLASH_ESCAPES ends a text that would go on otherwise."""
+    text = r"INSERT INTO t VALUES ('\'); COMMIT; -- ')"
+
+    assert kinds_in(text, backslash_escapes=False) == (Kind.WRITE, Kind.COMMIT)
+    assert kinds_in(text) == (Kind.WRITE,)
+
+
+def test_long_texts_are_judged_as_short_ones():
+    """A bulk INSERT is not taken apart; a COMMIT at its end is seen all the same."""
+    bulk = "INSERT INTO t VALUES " + ",".join(["(1, 'x')"] * 10_000)
+
+    assert kinds_in(bulk) == (Kind.WRITE,)
+    assert kinds_in(bulk + "; COMMIT") == (Kind.WRITE, Kind.COMMIT)
+    assert kinds_in("SELECT f(1), " + "1, " * 5_000 + "1") == (Kind.WRITE,)
+
+
+# text, in a transaction, autocommit, outcome when it was sent whole and not answered
+OUTCOMES = [
+    ("SELECT 1", False, True, BACK),
+    ("SELECT f(1)", False, True, UNKNOWN),
+    ("SELECT f(1)", True, True, BACK),
+    ("INSERT INTO t VALUES (1)", False, True, UNKNOWN),
+    ("INSERT INTO t VALUES (1)", True, True, BACK),
+    ("INSERT INTO t VALUES (1)", False, False, BACK),
+    ("INSERT INTO t VALUES (1)", True, False, BACK),
+    ("COMMIT", True, False, UNKNOWN),
+    ("COMMIT", False, False, BACK),
+    ("ROLLBACK", True, False, BACK),
+    ("BEGIN", True, False, UNKNOWN),
+    ("BEGIN", False, True, BACK),
+    ("SET autocommit=1", True, False, UNKNOWN),
+    ("SET autocommit=1", False, False, BACK),
+    ("SET autocommit=0", True, True, BACK),
+    ("CREATE TABLE t (a INT)", False, False, UNKNOWN),
+    ("CALL p()", False, False, UNKNOWN),
+    ("LOCK TABLES t READ", True, False, UNKNOWN),
+    ("LOCK TABLES t READ", False, True, BACK),
+    ("SAVEPOINT s", True, False, BACK),
+    ("RELEASE SAVEPOINT s; COMMIT", True, False, UNKNOWN),
+    ("START TRANSACTION; SAVEPOINT s", False, False, BACK),
+    ("SELECT 1; COMMIT", False, False, BACK),
+    ("INSERT INTO t VALUES (1); COMMIT", False, False, UNKNOWN),
+    ("INSERT INTO t VALUES (1); ROLLBACK; COMMIT", False, False, BACK),
+    ("BEGIN; INSERT INTO t VALUES (1)", False, True, BACK),
+    ("BEGIN; INSERT INTO t VALUES (1); COMMIT", False, True, UNKNOWN),
+    ("ROLLBACK; INSERT INTO t VALUES (1)", True, True, UNKNOWN),
+    ("SET autocommit=0; INSERT INTO t VALUES (1)", False, True, BACK),
+    ("SET autocommit=1; INSERT INTO t VALUES (1)", False, False, UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("text", "in_transaction", "autocommit", "outcome"), OUTCOMES)
+def test_an_outcome_is_exact(text, in_transaction, autocommit, outcome):
+    """Unknown only where something may have been committed (cases 37, 60; DECISIONS 13)."""
+    work = Work(statement=text.encode(), in_transaction=in_transaction, autocommit=autocommit)
+
+    assert outcome_of(work) is outcome
+    assert outcome_of(dataclasses.replace(work, left_whole=False)) is (BACK if in_transaction else NOTHING)
+    assert outcome_of(dataclasses.replace(work, statement=None)) is (BACK if in_transaction else NOTHING)
+    assert outcome_of(dataclasses.replace(work, read_only=True)) is BACK
+
+
+def test_answered_statements_of_a_packet_are_done():
+    """What was answered needs no outcome; of a CALL's answers nobody knows the number."""
+    work = Work(statement=b"INSERT INTO t VALUES (1); SELECT 1", in_transaction=False, autocommit=True)
+
+    assert outcome_of(work) is UNKNOWN
+    assert outcome_of(dataclasses.replace(work, answered=1)) is BACK
+    call = dataclasses.replace(work, statement=b"CALL p(); SELECT 1", answered=1)
+    assert outcome_of(call) is UNKNOWN
+
+
+def test_a_doubt_says_what_may_have_been_committed():
+    """A transaction, or a write by itself."""
+    assert doubt_of(dataclasses.replace(IDLE, statement=b"DELETE FROM t")) is Doubt.WRITE
+    assert doubt_of(dataclasses.replace(IDLE, statement=b"DROP TABLE t", in_transaction=True)) is Doubt.COMMIT
+    assert doubt_of(dataclasses.replace(IDLE, statement=b"DELETE FROM t; BEGIN; DELETE FROM t; COMMIT")) is Doubt.COMMIT
+
+
+@pytest.mark.parametrize(
+    ("text", "in_transaction", "answered", "outcome"),
+    [
+        (b"INSERT INTO t VALUES (1)", False, 0, REFUSED),
+        (b"CREATE TABLE t (a INT)", False, 0, REFUSED),
+        (b"INSERT INTO t VALUES (1)", True, 0, BACK),
+        (b"COMMIT", True, 0, BACK),
+        (b"CALL p()", False, 0, UNKNOWN),
+        (b"INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", False, 0, UNKNOWN),
+        (b"INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", False, 1, UNKNOWN),
+    ],
+)
+def test_a_refusal_means_not_run_for_one_plain_statement_only(text, in_transaction, answered, outcome):
+    """1290 of a later result says nothing about the earlier ones (case 61)."""
+    work = Work(statement=text, in_transaction=in_transaction, autocommit=True, answered=answered)
+
+    assert refusal_of(work) is outcome
+
+
+SCOPES = {
+    Scope.STATEMENT: (1205, 1213, 1317, 1969, 3024, 1062, 1064, 1153, 31337),
+    Scope.SESSION: (4031, 1927, 2006, 2013, 2014, 2055),
+    Scope.INSTANCE: (1053, 2003),
+    Scope.ROLE: (1290, 1836, 1874, 3161, 1792),
+    Scope.ADMISSION: (1040, 1129, 1203, 1226),
+    Scope.LOGIN: (1044, 1045, 1130, 1251, 2059, 3118, 3159, 1820, 1862),
+}
+
+
+@pytest.mark.parametrize(("scope", "errno"), [(scope, errno) for scope, errnos in SCOPES.items() for errno in errnos])
+def test_errors_have_a_scope(scope, errno):
+    """How far an error reaches decides who is asked and what is closed (case 60)."""
+    assert scope_of(errno) is scope
+    assert ends_session(errno) is (scope in (Scope.SESSION, Scope.INSTANCE))
+
+
+def test_only_a_number_is_an_error_number():
+    """PyMySQL's own errors may carry a sentence alone."""
+    assert errno_of(err.OperationalError(1290, "x")) == 1290
+    assert errno_of(err.InternalError("Packet sequence number wrong")) is None
+    assert errno_of(None) is None
+
+
+PIECES = st.sampled_from(
+    ["SELECT 1", "INSERT INTO t VALUES ('a;''b\\'')", "COMMIT", "BEGIN", "ROLLBACK", "CALL p()", "DROP TABLE t",
+     "SET autocommit=0", "SET autocommit=1", "/* ; */", "'", "x", "`;", "SELECT f('", "-- "]
+)  # fmt: skip
+TEXTS = st.one_of(st.text(), st.lists(PIECES).map("; ".join))
+FACTS = {"in_transaction": st.booleans(), "autocommit": st.booleans()}
+
+
+@given(text=TEXTS, answered=st.integers(0, 4), **FACTS)
+def test_every_text_has_an_outcome(text, answered, in_transaction, autocommit):
+    """No text breaks it, and what never left or met a reader is never unknown."""
+    work = Work(statement=text.encode(), in_transaction=in_transaction, autocommit=autocommit, answered=answered)
+
+    assert outcome_of(work) in (UNKNOWN, BACK, NOTHING)
+    assert (outcome_of(work) is UNKNOWN) == (doubt_of(work) is not None)
+    assert outcome_of(dataclasses.replace(work, left_whole=False)) is not UNKNOWN
+    assert outcome_of(dataclasses.replace(work, read_only=True)) is not UNKNOWN
+    assert refusal_of(work) in Outcome
+
+
+@given(parts=st.lists(PIECES.filter(lambda piece: piece.count("'") % 2 == 0 and piece not in ("`;", "-- ", "/* ; */"))), **FACTS)
+def test_more_statements_never_mean_less_doubt_about_what_went_before(parts, in_transaction, autocommit):
+    """A packet's tail cannot take back what its head may have committed."""
+    head = Work(statement="; ".join(parts).encode(), in_transaction=in_transaction, autocommit=autocommit)
+    whole = dataclasses.replace(head, statement="; ".join([*parts, "SELECT 1"]).encode())
+
+    assert (doubt_of(head) is None) == (doubt_of(whole) is None)
+
+
+def test_some_statements_end_transactions_by_themselves():
+    """A flag that falls after those is no loss."""
+    assert [ends_transaction(text) for text in (b"COMMIT", b"DROP TABLE t", b"CALL p()")] == [True] * 3
+    assert [ends_transaction(text) for text in (b"SELECT 1", b"UPDATE t SET a = 1", b"ROLLBACK TO s")] == [False] * 3
+    assert has_many_answers(["CALL p()"])
+    assert not has_many_answers(["SET NAMES utf8mb4", "COMMIT"])
