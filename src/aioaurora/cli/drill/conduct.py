@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aioaurora.cli.drill import judge
-from aioaurora.cli.drill.doors import OurDoor, PlainDoor, Reader
+from aioaurora.cli.drill.doors import READ_TABLE, OurDoor, PlainDoor, Reader
 from aioaurora.cli.drill.judge import Broken, Figures, Scene
 from aioaurora.cli.drill.ledger import Ledger, Side, Told
 from aioaurora.cli.drill.stage import Posture, Stage
 from aioaurora.cli.drill.watch import Suspicions, Ticker
-from aioaurora.cli.drill.workload import CREATE, TABLE, Writer
+from aioaurora.cli.drill.workload import COLUMNS, TABLE, Writer
 from aioaurora.cluster import Cluster
 from aioaurora.simulator import SimulatedCluster
 
@@ -77,8 +77,7 @@ async def conducted(drill: Drill, audience: Audience) -> None:
         drill.engine = sim.engine.name
         audience.started(sim.engine.name)
         sim.add_user(_PLAIN_USER, sim.password)
-        await sim.execute(f"DROP TABLE IF EXISTS `{sim.database}`.`{TABLE}`")
-        await sim.execute(CREATE.replace(TABLE, f"`{sim.database}`.`{TABLE}`"))
+        await _set_up(sim)
         options = sim.connect_options() | {"autocommit": True}
         async with Cluster(**options, listeners=(suspicions,)) as cluster:
             stage = Stage(random.Random(plan.seed))  # noqa: S311 - no secret
@@ -233,6 +232,13 @@ class _Conductor:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_RETURNED_WITHIN_S):
                 await self._sim.timeline.wait_for("returned", instance=old, since=since)
+
+
+async def _set_up(sim: SimulatedCluster) -> None:
+    for table in (TABLE, READ_TABLE):
+        await sim.execute(f"DROP TABLE IF EXISTS `{sim.database}`.`{table}`")
+        await sim.execute(f"CREATE TABLE `{sim.database}`.`{table}` {COLUMNS}")
+    await sim.execute(f"INSERT INTO `{sim.database}`.`{READ_TABLE}` (id) VALUES ('one')")  # noqa: S608 - our own names
 
 
 async def _held(sim: SimulatedCluster) -> frozenset[str]:

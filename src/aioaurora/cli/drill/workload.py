@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aioaurora.cli.drill.ledger import Ledger
 
 TABLE = "drill"
-CREATE = f"CREATE TABLE {TABLE} (id VARCHAR(64) NOT NULL PRIMARY KEY, slept INT)"
+COLUMNS = "(id VARCHAR(64) NOT NULL PRIMARY KEY, slept INT)"
 # The comment tells the simulator that whoever sends it asked for the writer.
 INSERT = f"INSERT INTO {TABLE} (id, slept) VALUES (%s, 0) /* writer */"  # noqa: S608 - our own name
 INSERT_SLOWLY = f"INSERT INTO {TABLE} (id, slept) VALUES (%s, SLEEP(%s)) /* writer */"  # noqa: S608 - our own name
