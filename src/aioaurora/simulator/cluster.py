@@ -19,7 +19,6 @@ from aioaurora.simulator.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from aioaurora.simulator.control import Value
     from aioaurora.simulator.engine import Engine
@@ -104,6 +103,7 @@ class SimulatedCluster(Faults):
             from aioaurora.simulator.tls import Authority  # noqa: PLC0415 - needs an extra
 
             self.authority = Authority()
+            stack.callback(self.authority.close)
         await self.control.execute(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
         self.control.use(self.database)
         if self.engine.name == "dsn":
@@ -160,7 +160,7 @@ class SimulatedCluster(Faults):
         return (f"{self.dns.address}:{self.dns.port}",)
 
     @property
-    def ca_file(self) -> Path | None:
+    def ca_file(self) -> str | None:
         """The certificate of the authority that signed the instances' certificates; None without TLS."""
         return self.authority.ca_file if self.authority is not None else None
 
@@ -181,17 +181,19 @@ class SimulatedCluster(Faults):
             "nameservers": self.nameservers,
             "instance_pattern": self.instance_pattern,
         }
-        return options | ({"ssl": str(self.ca_file)} if self.ca_file is not None else {})
+        return options | ({"ssl": self.ca_file} if self.ca_file is not None else {})
 
     def resolving(self) -> contextlib.AbstractContextManager[None]:
         """Let `socket.getaddrinfo` know the simulator's names, as long as the context lasts."""
-        from aioaurora.simulator.resolving import resolving  # noqa: PLC0415 - it knows this module
+        from aioaurora.simulator.resolving import resolving  # noqa: PLC0415 - patches `socket`
 
         return resolving(self.dns)
 
     # --- who may log in ---------------------------------------------------------------------------------------------
 
-    def add_user(self, user: str, password: str | Callable[[str], bool], plugin: Plugin = "mysql_native_password") -> None:
+    def add_user(
+        self, user: str, password: str | Callable[[str], bool], plugin: Plugin = "mysql_native_password"
+    ) -> None:
         """Let `user` log in; a function says whether a token is good, which is asked for over TLS only."""
         self.accounts[user] = Account(password, plugin if isinstance(password, str) else "mysql_clear_password")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aioaurora.simulator.tokens import Token
 
-_MODIFIERS = frozenset("all distinct distinctrow high_priority straight_join sql_no_cache sql_cache sql_small_result".split())
+_MODIFIERS = frozenset("all distinct distinctrow high_priority straight_join sql_no_cache sql_cache".split())
 _ENDS = frozenset("from into union intersect except where group having order limit for procedure lock window".split())
 # After one of these a word is an operand, not an alias; and these words themselves are operands.
 _OPERATORS = frozenset(

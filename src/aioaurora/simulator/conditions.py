@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from aioaurora.errors import Role
 from aioaurora.simulator.relay import Ending
+
+if TYPE_CHECKING:
+    import re
 
 MASTER_SESSION_ID = "MASTER_SESSION_ID"
 _KNOCKS_KEPT = 5000

@@ -6,22 +6,22 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aioaurora.errors import Role
-from aioaurora.simulator.addresses import Addresses
 from aioaurora.simulator.conditions import State
 from aioaurora.simulator.control import Control
-from aioaurora.simulator.dns import DnsServer
 from aioaurora.simulator.instance import SimulatedInstance
-from aioaurora.simulator.login import Account, Plugin
-from aioaurora.simulator.names import Names
 from aioaurora.simulator.timeline import Entry, Timeline
-from aioaurora.simulator.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
+    from aioaurora.simulator.addresses import Addresses
+    from aioaurora.simulator.back import Back
+    from aioaurora.simulator.dns import DnsServer
     from aioaurora.simulator.engine import Engine
-    from aioaurora.simulator.relay import Back
+    from aioaurora.simulator.login import Account, Plugin
+    from aioaurora.simulator.names import Names
     from aioaurora.simulator.tls import Authority
+    from aioaurora.simulator.views import Views
 
 _FRESH_EVERY_S = 1.0
 

@@ -25,7 +25,9 @@ _GLOBAL_CHARACTERS = (
     "character_set_results = @@global.character_set_results, collation_connection = @@global.collation_connection"
 )
 _KEEP_READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
-_TRANSACTION_END = re.compile(rb"\s*(?:/\*.*?\*/\s*)*(commit|rollback)\b(?!\s+(?:work\s+)?to\b)", re.IGNORECASE | re.DOTALL)
+_TRANSACTION_END = re.compile(
+    rb"\s*(?:/\*.*?\*/\s*)*(commit|rollback)\b(?!\s+(?:work\s+)?to\b)", re.IGNORECASE | re.DOTALL
+)
 _CACHED_BYTES, _CACHED_TEXTS = 500, 256
 
 
@@ -174,7 +176,8 @@ class StatementDesk:
         self._report("wrong_role", state.id, statement=shown, connection=front.connection_id, user=front.user)
 
     def _lost(self, front: Front, text: bytes, rule: Rule) -> bytes | None:
-        self._report("statement_lost", self._state.id, fate=str(rule.fate), statement=text[:80].decode("utf-8", "replace"))
+        shown = text[:80].decode("utf-8", "replace")
+        self._report("statement_lost", self._state.id, fate=str(rule.fate), statement=shown)
         match rule.fate:
             case Fate.ANSWER_LOST:
                 front.on_answer = lambda: front.end(rule.ending)

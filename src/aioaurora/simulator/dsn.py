@@ -47,7 +47,7 @@ class DsnEngine:
         family, kind, protocol, _, address = found[0]
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.setblocking(False)
+            sock.setblocking(False)  # noqa: FBT003 - the library's signature
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.sock_connect(sock, address)
         except BaseException:

@@ -111,17 +111,15 @@ class Failovers:
         if to is not None:
             target = cluster.instance(to)
         else:
-            others = [each for each in cluster.instances.values() if each not in (old, self._true_writer())]
-            others = sorted(others, key=lambda each: not each.is_up) or [each for each in cluster.instances.values() if each is not old]
+            # A reader that is up; else one that is down, of which the fallen writer is the last choice.
+            others = [each for each in cluster.instances.values() if each is not old]
+            others.sort(key=lambda each: (each.role is Role.WRITER, not each.is_up))
             if not others:
                 raise ValueError("a cluster of one instance cannot fail over: use restart()")
             target = others[0]
         if target is old:
             raise ValueError(f"{target.id!r} is the writer already")
         return old, target
-
-    def _true_writer(self) -> SimulatedInstance | None:
-        return next((each for each in self._cluster.instances.values() if each.role is Role.WRITER), None)
 
     def _begin(self, target: SimulatedInstance) -> int:
         self._newest += 1

@@ -14,7 +14,6 @@ from aioaurora.errors import Role
 from aioaurora.simulator.conditions import Fate, HostRow, Rule, View
 from aioaurora.simulator.core import ClusterCore
 from aioaurora.simulator.failover import ENDINGS, Failovers, Mode, Plan
-from aioaurora.simulator.names import Names
 from aioaurora.simulator.patching import patched
 from aioaurora.simulator.relay import Ending
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from aioaurora.simulator.engine import Engine
     from aioaurora.simulator.instance import SimulatedInstance
     from aioaurora.simulator.login import Account, Plugin
+    from aioaurora.simulator.names import Names
 
 _COMMIT = r"(?:release\s+savepoint\s+\S+\s*;\s*)?commit\b"
 

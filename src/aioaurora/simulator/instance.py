@@ -7,16 +7,17 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aioaurora.errors import Role
 from aioaurora.simulator.conditions import Conditions, Knock
 from aioaurora.simulator.desk import MYSQL_VERSION, StatementDesk
 from aioaurora.simulator.login import Handshake
-from aioaurora.simulator.relay import Back, Ending, Front
+from aioaurora.simulator.relay import Ending, Front
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from aioaurora.errors import Role
+    from aioaurora.simulator.back import Back
     from aioaurora.simulator.conditions import State
     from aioaurora.simulator.engine import Engine
     from aioaurora.simulator.login import Account, Plugin
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _BACKLOG = 512
 _FILLERS = 4
 _PAUSE_S = 0.01
+_BLOCKED = "Host '127.0.0.1' is blocked because of many connection errors; unblock with 'mysqladmin flush-hosts'"
 
 
 class SimulatedInstance:
@@ -67,7 +69,8 @@ class SimulatedInstance:
 
     def __repr__(self) -> str:
         how = "up" if self.state.is_up else "down"
-        return f"<SimulatedInstance {self.id} {self.role} {how} at {self.address}:{self.port} | {len(self.connections)} connections>"
+        where = f"{self.address}:{self.port}"
+        return f"<SimulatedInstance {self.id} {self.role} {how} at {where} | {len(self.connections)} connections>"
 
     @property
     def id(self) -> str:
@@ -114,8 +117,7 @@ class SimulatedInstance:
         """Return the error in the place of a greeting, None if the client is let in."""
         conditions = self.state.conditions
         if self._cut_handshakes >= conditions.max_connect_errors:
-            sentence = "Host '127.0.0.1' is blocked because of many connection errors; unblock with 'mysqladmin flush-hosts'"
-            return 1129, sentence
+            return 1129, _BLOCKED
         limit = conditions.max_connections
         if limit is not None and len(self.desk.fronts) + self.state.handshakes > limit:
             return 1040, "Too many connections"
@@ -246,7 +248,7 @@ class SimulatedInstance:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((self.address, self.port))
             listener.listen(_BACKLOG)
-            listener.setblocking(False)
+            listener.setblocking(False)  # noqa: FBT003 - the library's signature
         except BaseException:
             listener.close()
             raise
@@ -283,7 +285,7 @@ class SimulatedInstance:
         listener.listen(0)
         for _ in range(_FILLERS):
             filler = socket.socket()
-            filler.setblocking(False)
+            filler.setblocking(False)  # noqa: FBT003 - the library's signature
             with suppress(BlockingIOError):
                 filler.connect((self.address, self.port))
             self._fillers.append(filler)
@@ -296,7 +298,7 @@ class SimulatedInstance:
             except OSError:
                 await asyncio.sleep(_PAUSE_S)  # Out of descriptors: those who have one will give it back.
                 continue
-            sock.setblocking(False)
+            sock.setblocking(False)  # noqa: FBT003 - the library's signature
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             handshake = Handshake(self, sock)
             self.state.handshakes += 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from aioaurora.simulator.back import Back
 from aioaurora.simulator.control import log_in
-from aioaurora.simulator.relay import RESET_LINGER, Back, Ending, Front
+from aioaurora.simulator.relay import RESET_LINGER, Ending, Front
 from aioaurora.simulator.rsa import key_pair
 from aioaurora.simulator.wire import (
     ERR,
@@ -30,6 +30,7 @@ from aioaurora.simulator.wire import (
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from aioaurora.simulator.engine import Engine
 
@@ -59,7 +60,11 @@ class Gate(Protocol):
     accounts: dict[str, Account]
     sha2_cache: set[str]
     tls: ssl.SSLContext | None
-    requires_tls: bool
+
+    @property
+    def requires_tls(self) -> bool:
+        """Whether log-ins in the clear are refused."""
+        ...
 
     async def awake(self) -> None:
         """Return when the instance is not silent."""
@@ -80,7 +85,7 @@ class Gate(Protocol):
         """Take the connection into the books."""
 
 
-class Denied(Exception):  # noqa: N818 - an answer to the client, no fault of ours
+class Denied(Exception):
     """The client does not get in."""
 
     def __init__(self, errno: int, sentence: str, state: str = "HY000") -> None:
@@ -185,9 +190,7 @@ class Handshake:
         await gate.awake()
         wants_tls = len(payload) == _TLS_REQUEST_BYTES and gate.tls is not None
         if wants_tls:
-            await loop.connect_accepted_socket(
-                lambda: front, self._sock, ssl=gate.tls, ssl_handshake_timeout=_TLS_S
-            )
+            await loop.connect_accepted_socket(lambda: front, self._sock, ssl=gate.tls, ssl_handshake_timeout=_TLS_S)
             sequence, payload = await front.packet()
         else:
             await loop.connect_accepted_socket(lambda: front, self._sock)

@@ -103,7 +103,7 @@ class MariadbEngine:
         """Connect to the server's socket."""
         sock = socket.socket(socket.AF_UNIX)
         try:
-            sock.setblocking(False)
+            sock.setblocking(False)  # noqa: FBT003 - the library's signature
             await asyncio.get_running_loop().sock_connect(sock, self.socket_path)
         except BaseException:
             sock.close()
@@ -151,7 +151,7 @@ class MariadbEngine:
         async with asyncio.timeout(_START_S):
             while not await self._answers():
                 if self._process.returncode is not None:
-                    log = (folder / "log").read_text(errors="replace")[-500:]  # noqa: ASYNC240 - it has just failed
+                    log = (folder / "log").read_text(errors="replace")[-500:]
                     raise SimulatorError(f"mariadbd ended with status {self._process.returncode}: {log}")
                 await asyncio.sleep(_POLL_S)
 

@@ -25,19 +25,17 @@ async def patched(cluster: ClusterCore, instance: SimulatedInstance, *, silent_f
     instance.silence()
     fronts = [front for front in instance.connections if front.back is not None]
     ids = [front.engine_id for front in fronts]
-    while await _are_busy(cluster, ids) and loop.time() < start + silent_for / 2:
+    for _ in range(int(silent_for / 2 / _POLL_S)):
+        if not await cluster.control.busy(ids):
+            break
         await asyncio.sleep(_POLL_S)
-    await cluster.control.kill_queries([number for number, command in (await cluster.control.commands(ids)).items() if command != "Sleep"])
+    await cluster.control.kill_queries(await cluster.control.busy(ids))
     await asyncio.sleep(0)  # The last answers are in the sockets: let them be read first.
     for front in fronts:
         await _undo(front)
     await asyncio.sleep(max(start + silent_for - loop.time(), 0))
     instance.speak()
     cluster.timeline.add("spoke_again", instance.id, sessions=len(fronts))
-
-
-async def _are_busy(cluster: ClusterCore, ids: list[int]) -> bool:
-    return any(command != "Sleep" for command in (await cluster.control.commands(ids)).values())
 
 
 async def _undo(front: Front) -> None:

@@ -23,6 +23,8 @@ from aioaurora.simulator.wire import ERR, HEADER_BYTES, LOCAL_FILE, Command, err
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aioaurora.simulator.back import Back
+
 _STREAMED_BYTES = 1 << 16
 RESET_LINGER = struct.pack("ii", 1, 0)
 _REFUSED_BY_ENGINE = (1792).to_bytes(2, "little")  # Cannot execute statement in a READ ONLY transaction.
@@ -66,81 +68,6 @@ class Desk(Protocol):
         """Take the connection out of the books."""
 
 
-class Back(asyncio.Protocol):
-    """The engine's side of one connection."""
-
-    def __init__(self, front: Front) -> None:
-        self.front: Front | None = front
-        self.engine_id = front.engine_id
-        self.transport: asyncio.Transport | None = None
-        self.is_first = False
-        self._asked: asyncio.Future[bytes] | None = None
-        self._buffer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]  # a socket's transport is a Transport
-
-    def data_received(self, data: bytes) -> None:
-        if self._asked is not None:
-            self._answered(data)
-            return
-        front = self.front
-        if front is None:
-            return
-        if self.is_first:
-            self.is_first = False
-            first = front.first_answer(data)
-            if first is None:
-                return
-            data = first
-        front.send(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._asked is not None and not self._asked.done():
-            self._asked.set_exception(exc or ConnectionResetError("the engine closed the session"))
-        if self.front is not None:
-            self.front.engine_gone()
-
-    def pause_writing(self) -> None:
-        if self.front is not None:
-            self.front.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self.front is not None:
-            self.front.resume_reading()
-
-    def write(self, data: bytes) -> None:
-        """Hand bytes to the engine."""
-        if self.transport is not None:
-            self.transport.write(data)
-
-    async def ask(self, command: bytes) -> bytes:
-        """Send a command of the simulator's own on an idle session; return the payload of its one-packet answer."""
-        asked = self._asked = asyncio.get_running_loop().create_future()
-        self.write(packet(0, command))
-        try:
-            return await asked
-        finally:
-            self._asked = None
-
-    async def run(self, sql: str) -> bytes:
-        """As `ask`, for a statement without rows."""
-        return await self.ask(bytes([Command.QUERY]) + sql.encode())
-
-    def abandon(self) -> None:
-        """Drop the engine's session without a word: what it was doing has been dealt with."""
-        self.front = None
-        if self.transport is not None:
-            self.transport.abort()
-
-    def _answered(self, data: bytes) -> None:
-        self._buffer += data
-        size = HEADER_BYTES + int.from_bytes(self._buffer[:3], "little")
-        if len(self._buffer) >= max(size, HEADER_BYTES + 1) and self._asked and not self._asked.done():
-            answer, self._buffer = self._buffer[HEADER_BYTES:size], self._buffer[size:]
-            self._asked.set_result(answer)
-
-
 class Front(asyncio.Protocol):
     """The client's side of one connection.
 
@@ -175,9 +102,11 @@ class Front(asyncio.Protocol):
     # --- asyncio's calls --------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport is there."""
         self.transport = transport  # type: ignore[assignment]  # a socket's transport is a Transport
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The connection has ended."""
         self.is_lost = True
         self._packets.put_nowait(None)
         if self._timer is not None:
@@ -192,14 +121,17 @@ class Front(asyncio.Protocol):
         self._desk.gone(self)
 
     def pause_writing(self) -> None:
+        """The other side reads too slowly: read less."""
         if self.back is not None and self.back.transport is not None:
             self.back.transport.pause_reading()
 
     def resume_writing(self) -> None:
+        """The other side reads again."""
         if self.back is not None and self.back.transport is not None:
             self.back.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
         if self.is_forgotten:
             self.end(Ending.RST)  # What a rebooted host's kernel answers to a connection that it does not know.
         elif self.back is None:

@@ -6,6 +6,7 @@ a table of the simulator's. Column names stay what the client wrote. Reads of My
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,26 +22,30 @@ READ_ONLY = "The MySQL server is running with the --read-only option so it canno
 UNKNOWN_THREAD_ERRNO = 1094
 
 _TRIGGERS = (
-    b"@@", b"replica_host_status", b"aurora_version", b"version(", b"variables", b"_id(", b"user(", b"current_user", b"kill",
-    b"transaction_", b"_0900_", b"for share",
+    b"@@", b"replica_host_status", b"aurora_version", b"version(", b"variables", b"_id(", b"user(", b"current_user",
+    b"kill", b"transaction_", b"_0900_", b"for share",
 )  # fmt: skip
-_READER_TRIGGERS = (b";", b"for update", b"share mode", b"write", b"_read_only")
+_READER_TRIGGERS = (b";", b"with", b"for update", b"share mode", b"write", b"_read_only")
 _CHANGE = re.compile(
     rb"\s*(?:/\*.*?\*/\s*|--[^\n]*\n\s*|\#[^\n]*\n\s*|\(\s*)*"
-    rb"(?:insert|update|delete|replace|create|alter|drop|truncate|rename|grant|revoke|load|import|optimize|with)\b",
+    rb"(?:insert|update|delete|replace|create|alter|drop|truncate|rename|grant|revoke|load|import|optimize)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _SEARCHED_BYTES = 1 << 16  # Nobody asks an instance's role at the end of a bulk insert.
 _COLLATION_0900 = re.compile(r"utf8mb4_0900_(ai_ci|as_ci|as_cs|bin)", re.IGNORECASE)
 _TRANSACTION_NAME = re.compile(r"\btransaction_(isolation|read_only)\b", re.IGNORECASE)
 _LIKE = re.compile(
-    r"show\s+(?:global\s+|session\s+|local\s+)?variables\s+(?:like|where\s+variable_name\s*(?:=|like))\s*'([\w%]+)'\s*;?\s*$",
+    r"show\s+(?:global\s+|session\s+|local\s+)?variables\s+"
+    r"(?:like|where\s+variable_name\s*(?:=|like))\s*'([\w%]+)'\s*;?\s*$",
     re.IGNORECASE,
 )
-_SHOW = re.compile(r"show\s+(global\s+|session\s+|local\s+)?variables(?:\s+(like|where)\b(.*))?", re.IGNORECASE | re.DOTALL)
+_SHOW = re.compile(
+    r"show\s+(global\s+|session\s+|local\s+)?variables(?:\s+(like|where)\b(.*))?", re.IGNORECASE | re.DOTALL
+)
+_SET_READ_WRITE = re.compile(r"\b((?:tx|transaction)_read_only\s*:?=\s*)(?:0|off|false|default)", re.IGNORECASE)
 
 
-class Refused(Exception):  # noqa: N818 - an answer to the client, no fault of ours
+class Refused(Exception):
     """The instance itself refuses the statement, and the engine never sees it."""
 
     def __init__(self, errno: int, sentence: str) -> None:
@@ -210,7 +215,7 @@ class _Rewriter:
     def _set(self, statement: Statement) -> str:
         out: list[str] = []
         significant = [token for token in statement.tokens if token.kind != "space"]
-        following = {id(token): after.text for token, after in zip(significant, significant[1:], strict=False)}
+        following = {id(token): after.text for token, after in itertools.pairwise(significant)}
         for token in statement.tokens:
             is_target = following.get(id(token), "") in ("=", ":")
             instead = None if is_target else self._instead(token, "")
@@ -251,9 +256,9 @@ class _Rewriter:
 
     def _kill(self, statement: Statement, text: str) -> str:
         target = statement.words[-1] if statement.words[-1] != ";" else statement.words[-2]
-        number = self._asker.connection_id if target.startswith("connection_id") else int(target) if target.isdigit() else None
-        if number is None:
+        if not target.isdigit() and not target.startswith("connection_id"):
             return text
+        number = int(target) if target.isdigit() else self._asker.connection_id
         engine_id = self._asker.engine_id_of(number)
         if engine_id is None:
             raise Refused(UNKNOWN_THREAD_ERRNO, f"Unknown thread id: {number}")
@@ -264,7 +269,7 @@ class _Rewriter:
 def _kept_read_only(text: str) -> str:
     """A reader's session may call itself read-write; the engine's session behind it must not become so."""
     text = re.sub(r"\bread\s+write\b", "READ ONLY", text, flags=re.IGNORECASE)
-    return re.sub(r"\b((?:tx|transaction)_read_only\s*:?=\s*)(?:0|off|false|default)", r"\g<1>1", text, flags=re.IGNORECASE)
+    return _SET_READ_WRITE.sub(r"\g<1>1", text)
 
 
 def _as_shown(name: str, value: str) -> str:

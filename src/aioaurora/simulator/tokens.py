@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 
@@ -75,7 +76,7 @@ class Statement:
         """Whether it is a SELECT that locks the rows that it reads."""
         if self.verb not in ("select", "with", "table"):
             return False
-        pairs = zip(self.words, self.words[1:], strict=False)
+        pairs = itertools.pairwise(self.words)
         return any(pair in (("for", "update"), ("for", "share"), ("share", "mode")) for pair in pairs)
 
     def _outer_words(self) -> list[str]:

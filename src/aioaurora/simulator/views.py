@@ -40,7 +40,11 @@ class Views:
         self._made: set[str] = set()
 
     async def publish(
-        self, instances: Iterable[SimulatedInstance], *, writer: str | None = None, also_up: frozenset[str] = frozenset()
+        self,
+        instances: Iterable[SimulatedInstance],
+        *,
+        writer: str | None = None,
+        also_up: frozenset[str] = frozenset(),
     ) -> None:
         """Write the rows as of now; `writer` and `also_up` tell what is about to become true."""
         known = tuple(instances)
