@@ -158,7 +158,8 @@ class _Conductor:
         await self._all_wrote(promoted_at)
         await asyncio.sleep(_AFTERMATH_S)
         self._judge(await self._scene(mode, promote_after, in_flight=waiting, in_transaction=sitting))
-        await self._returned(old, promoted_at)
+        if number < len(self._drill.plan):
+            await self._returned(old, promoted_at)
 
     async def _scene(
         self, mode: Mode, promote_after: float, *, in_flight: dict[Side, int], in_transaction: dict[Side, int]

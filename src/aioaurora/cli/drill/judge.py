@@ -93,7 +93,7 @@ class Figures:
         detection_s: From the fault to the first suspicion (ours) or the first error (plain); None: there was none.
         first_writes_s: Of each client that wrote again, from the moment counted from to its first acknowledged write.
         clients: How many there are.
-        errors: What callers saw, by class.
+        errors: What writers saw, by class.
         outcomes: What failed writes were reported as.
         acknowledged: Writes reported done.
         wrong_roles: Connections handed out that led to no writer.

@@ -122,10 +122,9 @@ class Ledger:
         )
 
     def errors(self) -> list[str]:
-        """Return what callers saw, in no order."""
+        """Return what writers saw, in no order."""
         found = [each.error for each in self.attempts]
         found += [each.error for each in self.connects]
-        found += [each.error for each in self.reads]
         return [error for error in found if error]
 
     def first_failure(self, *, since: float) -> float | None:

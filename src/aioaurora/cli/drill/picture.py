@@ -104,7 +104,7 @@ class _Panel:
     def _lane(self, y: float, attempts: list[Attempt], connects: list[Connect]) -> Iterator[str]:
         height = LANE - 3
         yield self._bar(y, height, Stretch(self._start, self._end), AMBER)
-        for stretch in stretches([each.ended_at for each in attempts if each.told is Told.DONE]):
+        for stretch in self._writes(attempts):
             yield self._bar(y, height, stretch, GREEN)
         for write in attempts:
             if write.error:
@@ -112,6 +112,15 @@ class _Panel:
         for connect in connects:
             if connect.error:
                 yield self._error(y, height, connect.ended_at, connect.error)
+
+    def _writes(self, attempts: list[Attempt]) -> list[Stretch]:
+        """Join the writes; one close to the panel's edge reaches it."""
+        moments = [each.ended_at for each in attempts if each.told is Told.DONE]
+        if moments and moments[0] - self._start <= STEADY_S:
+            moments.insert(0, self._start)
+        if moments and self._end - moments[-1] <= STEADY_S:
+            moments.append(self._end)
+        return stretches(moments)
 
     def _bar(self, y: float, height: int, stretch: Stretch, colour: str) -> str:
         x = self._x(stretch.start)

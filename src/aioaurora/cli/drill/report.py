@@ -84,11 +84,12 @@ def _rows(judged: Judged) -> list[tuple[str, Text, Text]]:
         row("promotion to first write, worst", _seconds(ours.worst_s), _seconds(plain.worst_s)),
         row("clients that write again", _again(ours), _again(plain)),
         row("writes acknowledged", str(ours.acknowledged), str(plain.acknowledged)),
-        row("errors that callers saw", _counted(ours.errors), _counted(plain.errors)),
+        row("errors that writers saw", _counted(ours.errors), _counted(plain.errors)),
         row("outcomes that they were told", _outcomes(ours), _outcomes(plain)),
         count("connections to the wrong role", "wrong_roles"),
         count("acknowledged writes lost", "lost"),
         count("written twice", "duplicates"),
+        row("reads that failed", str(ours.reads_failed), "-"),
         row("most connects at once", str(ours.peak_connects), str(plain.peak_connects)),
     ]
 

@@ -102,13 +102,12 @@ class Writer:
         """Write until the drill is over."""
         while not self._stage.is_over:
             session = await self._connected()
-            if session is None:
-                await asyncio.sleep(self._door.pause_s)
-                continue
-            try:
-                await self._write_on(session)
-            finally:
-                session.close()
+            if session is not None:
+                try:
+                    await self._write_on(session)
+                finally:
+                    session.close()
+            await asyncio.sleep(self._door.pause_s)
 
     async def _write_on(self, session: Session) -> None:
         is_good = True
