@@ -1,7 +1,7 @@
 """The way to a server: a TCP or Unix stream, TLS over it, and what became of the bytes that were given to it.
 
-asyncio forgets the bytes that it could not send at the moment when a transport breaks. Here each layer's limit for
-buffered bytes is 0, so that "pause writing" means exactly "bytes are waiting", and its flag outlives the transport.
+asyncio forgets the bytes that it could not send at the moment when a transport breaks. Here no layer may buffer a byte
+without saying so: "pause writing" means exactly "bytes are waiting", and its flag outlives the transport.
 Only public interfaces of asyncio are used, which uvloop has too.
 """
 
@@ -132,7 +132,7 @@ class Pipe:
         self._layer = _Layer(below.get_protocol())  # type: ignore[arg-type]  # asyncio's TLS protocol is buffered.
         below.set_protocol(self._layer)
         below.set_write_buffer_limits(high=0)
-        transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=1, low=0)  # TLS pauses *at* its limit, sockets beyond.
         self.transport, self.stream, self.reader = transport, stream, reader
         self.writer = asyncio.StreamWriter(transport, stream, reader, loop)
 
