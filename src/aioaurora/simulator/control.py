@@ -136,6 +136,10 @@ class Control:
         """End what these sessions run, and wait until they are idle; their transactions stay open."""
         for each in ids:
             await self._kill("KILL QUERY", each)
+        await self.idle(ids)
+
+    async def idle(self, ids: Collection[int]) -> None:
+        """Wait until these sessions run nothing."""
         while await self.busy(ids):  # noqa: ASYNC110 - as above
             await asyncio.sleep(_POLL_S)
 

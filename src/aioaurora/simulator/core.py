@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aioaurora.simulator.engine import Engine
     from aioaurora.simulator.login import Account, Plugin
     from aioaurora.simulator.names import Names
+    from aioaurora.simulator.relay import Ending, Front
     from aioaurora.simulator.tls import Authority
     from aioaurora.simulator.views import Views
 
@@ -57,10 +58,15 @@ class ClusterCore:
     @property
     def writer(self) -> SimulatedInstance:
         """The instance that is the writer, or was the last one while there is none."""
-        for each in self.instances.values():
-            if each.role is Role.WRITER and not each.state.conditions.is_fenced:
-                return each
-        raise LookupError("this cluster has no writer")
+        writers = self._writers()
+        if not writers:
+            raise LookupError("this cluster has no writer")
+        return writers[0]
+
+    def _writers(self) -> list[SimulatedInstance]:
+        """Those that are the writer, the true one before one that is fenced."""
+        found = [each for each in self.instances.values() if each.role is Role.WRITER]
+        return sorted(found, key=lambda each: each.state.conditions.is_fenced)
 
     @property
     def readers(self) -> list[SimulatedInstance]:
@@ -94,7 +100,7 @@ class ClusterCore:
             engine=self.engine,
             accounts=self.accounts,
             default_plugin=self._default_plugin,
-            report=self.report,
+            storage=self,
         )
         if self.authority is not None:
             made.tls = self.authority.context_for([made.host, self.names.cluster, self.names.reader])
@@ -136,8 +142,7 @@ class ClusterCore:
 
     def point_names(self) -> None:
         """Let the cluster endpoint name the writer, and the reader endpoint the readers that are up."""
-        writers = [each for each in self.instances.values() if each.role is Role.WRITER]
-        writers = [each for each in writers if not each.state.conditions.is_fenced] or writers
+        writers = self._writers()
         readers = [each for each in self.readers if each.is_up]
         if writers:
             self.dns.set_alias(self.names.cluster, writers[0].host)
@@ -171,6 +176,27 @@ class ClusterCore:
         for back in backs:
             back.abandon()
         self.timeline.add("sessions_killed", instance, count=len(ids))
+
+    def end_when_done(self, front: Front, ending: Ending) -> None:
+        """Let what was sent be executed to its end, and end the connection without a word of it."""
+        self.own(self._end(front, ending, is_killed=False))
+
+    def end_undone(self, front: Front, ending: Ending) -> None:
+        """Undo the session's transaction, and end the connection without a word of it."""
+        self.own(self._end(front, ending, is_killed=True))
+
+    async def _end(self, front: Front, ending: Ending, *, is_killed: bool) -> None:
+        back = front.detach()
+        if back is None:
+            return
+        try:
+            if is_killed:
+                await self.control.kill([back.engine_id])
+            else:
+                await self.control.idle([back.engine_id])
+        finally:
+            back.abandon()
+            front.end(ending)
 
     async def _undo_later(self, backs: list[Back], instance: str, due: asyncio.Event) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aioaurora.errors import Role
 from aioaurora.simulator.conditions import Fate
@@ -12,8 +12,6 @@ from aioaurora.simulator.rewrite import READ_ONLY, READ_ONLY_ERRNO, Asker, Facts
 from aioaurora.simulator.wire import ERR, Command, error_packet, native_scramble, sha2_scramble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aioaurora.simulator.conditions import Rule, State
     from aioaurora.simulator.login import Account
 
@@ -31,6 +29,19 @@ _TRANSACTION_END = re.compile(
 _CACHED_BYTES, _CACHED_TEXTS = 500, 256
 
 
+class Storage(Protocol):
+    """What a cluster does for its instances' desks."""
+
+    def report(self, kind: str, instance: str | None = None, **detail: object) -> None:
+        """Note what happened."""
+
+    def end_when_done(self, front: Front, ending: Ending) -> None:
+        """Let what was sent be executed to its end, and end the connection without a word of it."""
+
+    def end_undone(self, front: Front, ending: Ending) -> None:
+        """Undo the session's transaction, and end the connection without a word of it."""
+
+
 class StatementDesk:
     """The desk of one instance.
 
@@ -44,10 +55,10 @@ class StatementDesk:
         *,
         is_mariadb: bool,
         accounts: dict[str, Account],
-        report: Callable[..., None],
+        storage: Storage,
     ) -> None:
         self.fronts: dict[int, Front] = {}
-        self._state, self._is_mariadb, self._accounts, self._report = state, is_mariadb, accounts, report
+        self._state, self._is_mariadb, self._accounts, self._storage = state, is_mariadb, accounts, storage
         self._hanging: list[Front] = []
         self._facts: Facts | None = None
         self._known: dict[tuple[bytes, bool], bytes] = {}
@@ -173,20 +184,17 @@ class StatementDesk:
         if state.role is Role.WRITER and not state.conditions.is_fenced:
             return
         shown = text[:80].decode("utf-8", "replace")
-        self._report("wrong_role", state.id, statement=shown, connection=front.connection_id, user=front.user)
+        self._storage.report("wrong_role", state.id, statement=shown, connection=front.connection_id, user=front.user)
 
     def _lost(self, front: Front, text: bytes, rule: Rule) -> bytes | None:
         shown = text[:80].decode("utf-8", "replace")
-        self._report("statement_lost", self._state.id, fate=str(rule.fate), statement=shown)
+        self._storage.report("statement_lost", self._state.id, fate=str(rule.fate), statement=shown)
         match rule.fate:
             case Fate.ANSWER_LOST:
-                front.on_answer = lambda: front.end(rule.ending)
+                front.on_answer = lambda: self._storage.end_when_done(front, rule.ending)
                 return text
             case Fate.NEVER_EXECUTED:
-                back = front.detach()
-                if back is not None:
-                    back.abandon()  # The statement was not sent, so closing undoes all that came before it.
-                front.end(rule.ending)
+                self._storage.end_undone(front, rule.ending)
                 return None
             case Fate.HANGS:
                 self._hanging.append(front)

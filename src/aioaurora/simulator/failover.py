@@ -147,7 +147,6 @@ class Failovers:
             if each.role is Role.WRITER:
                 each.state.role = Role.READER
                 each.desk.changed()
-        target.stop_listening()
         target.rise(Role.WRITER)
         self._coming = None
         self._promoted.set()
@@ -162,7 +161,6 @@ class Failovers:
         await asyncio.sleep(after)
         if old.is_up or old is self._coming or old.id not in self._cluster.instances:
             return
-        old.stop_listening()
         old.rise(Role.READER)
         self._cluster.timeline.add("returned", old.id)
         if self._coming is None:

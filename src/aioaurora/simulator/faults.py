@@ -14,7 +14,7 @@ from aioaurora.errors import Role
 from aioaurora.simulator.conditions import Fate, HostRow, Rule, View
 from aioaurora.simulator.core import ClusterCore
 from aioaurora.simulator.failover import ENDINGS, Failovers, Mode, Plan
-from aioaurora.simulator.patching import patched
+from aioaurora.simulator.patching import injected, patched
 from aioaurora.simulator.relay import Ending
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Faults(ClusterCore):
         target = self.instance(to) if to else next(each for each in self.readers if each.is_up)
         self.timeline.add("fault", old.id, fault="two_writers", to=target.id)
         old.state.conditions.is_fenced = True
+        old.state.conditions.view = View(is_stale=True)
         await patched(self, old, silent_for=0.0)
         await self.undo(target.fall(Ending.FIN), target.id)
         await asyncio.sleep(promote_after)
@@ -83,6 +84,7 @@ class Faults(ClusterCore):
         writer = self._noted("freeze", None)
         writer.state.conditions.is_frozen = True
         writer.desk.changed()
+        await injected(self, writer, "SET SESSION TRANSACTION READ ONLY")
 
     async def restart(self, instance: str | None = None, *, mode: Mode = "graceful", down_for: float = 2.0) -> None:
         """Restart an instance in place: it comes back in the role that it had; returns when it is up again."""
@@ -90,7 +92,6 @@ class Faults(ClusterCore):
         await self.undo(restarted.fall(ENDINGS[mode]), restarted.id)
         await asyncio.sleep(down_for)
         if not restarted.is_up:
-            restarted.stop_listening()
             restarted.rise(restarted.role)
             self.timeline.add("returned", restarted.id)
             await self.publish()
@@ -261,19 +262,25 @@ class Faults(ClusterCore):
         """Undo every fault: what is down comes up, what is wrong is right; a failover under way goes on."""
         self.dns.heal()
         for each in self.instances.values():
-            if each.state.conditions.is_fenced:
-                await self.undo(each.fall(Ending.FIN), each.id)
-                each.state.role = Role.READER
-            was_up = each.is_up
-            each.recover()
-            if not was_up and each is not self._failovers.coming:
-                each.stop_listening()
-                each.rise(each.role)
-                self.timeline.add("returned", each.id)
+            await self._heal(each)
         if self._failovers.coming is None:
             self.point_names()
         await self.publish()
         self.timeline.add("healed")
+
+    async def _heal(self, instance: SimulatedInstance) -> None:
+        coming, was_frozen = self._failovers.coming, instance.state.conditions.is_frozen
+        if instance.state.conditions.is_fenced:
+            await self.undo(instance.fall(Ending.FIN), instance.id)
+            instance.state.role = Role.READER
+        was_up = instance.is_up
+        instance.recover()
+        if was_frozen and was_up:
+            await injected(self, instance, "SET SESSION TRANSACTION READ WRITE")
+        is_falling = coming is not None and (instance is coming or instance.role is Role.WRITER)
+        if not was_up and not is_falling:
+            instance.rise(instance.role)
+            self.timeline.add("returned", instance.id)
 
     async def _move_names_later(self, lag: float) -> None:
         await asyncio.sleep(lag)

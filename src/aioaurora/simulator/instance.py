@@ -8,13 +8,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aioaurora.simulator.conditions import Conditions, Knock
-from aioaurora.simulator.desk import MYSQL_VERSION, StatementDesk
+from aioaurora.simulator.desk import MYSQL_VERSION, StatementDesk, Storage
 from aioaurora.simulator.login import Handshake
 from aioaurora.simulator.relay import Ending, Front
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
 
     from aioaurora.errors import Role
     from aioaurora.simulator.back import Back
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 _BACKLOG = 512
 _FILLERS = 4
 _PAUSE_S = 0.01
+_PASSES = 5  # Of the loop, in which aborted transports close their sockets.
 _BLOCKED = "Host '127.0.0.1' is blocked because of many connection errors; unblock with 'mysqladmin flush-hosts'"
 
 
@@ -48,14 +48,13 @@ class SimulatedInstance:
         engine: Engine,
         accounts: dict[str, Account],
         default_plugin: Plugin,
-        report: Callable[..., None],
+        storage: Storage,
     ) -> None:
         self.state, self.host, self.engine = state, host, engine
         self.accounts, self.default_plugin = accounts, default_plugin
         self.tls: ssl.SSLContext | None = None
         self.sha2_cache: set[str] = set()
-        self.desk = StatementDesk(state, is_mariadb=engine.is_mariadb, accounts=accounts, report=report)
-        self.report = report
+        self.desk = StatementDesk(state, is_mariadb=engine.is_mariadb, accounts=accounts, storage=storage)
         self._next_id = 1
         self._cut_handshakes = 0
         self._next_login_at = 0.0
@@ -64,6 +63,7 @@ class SimulatedInstance:
         self._accepting: asyncio.Task[None] | None = None
         self._handshakes: dict[asyncio.Task[None], Handshake] = {}
         self._forgotten: set[Front] = set()
+        self._strangers: set[Front] = set()
         self._awake = asyncio.Event()
         self._awake.set()
 
@@ -157,6 +157,7 @@ class SimulatedInstance:
         self._stop_handshakes(Ending.RST)
         for front in self._forgotten:
             front.forget()
+        self._strangers = {front for front in self._strangers | self._forgotten if not front.is_lost}
         self._forgotten.clear()
         self._next_id, self._cut_handshakes = 1, 0
         self.sha2_cache.clear()
@@ -230,10 +231,13 @@ class SimulatedInstance:
         self.stop_listening()
         for back in self.drop(Ending.RST):
             back.abandon()
+        for front in self._strangers:
+            front.end(Ending.RST)
         tasks = [*self._handshakes]
         self._stop_handshakes(Ending.RST)
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # Aborted transports close their sockets in the loop's next pass.
+        for _ in range(_PASSES):
+            await asyncio.sleep(0)
 
     # --- the listener -----------------------------------------------------------------------------------------------
 

@@ -283,6 +283,7 @@ class Handshake:
         self._engine_sock = None
         front.user, front.attributes, front.back = request.user, request.attributes, back
         await self._gate.opened(front)
+        await self._gate.awake()
         if front.is_lost:
             raise ConnectionResetError("the client closed the connection")
         self._gate.admit(front)

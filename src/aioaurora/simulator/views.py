@@ -38,6 +38,7 @@ class Views:
         self._origin = asyncio.get_running_loop().time()
         self._heard: dict[str, float] = {}
         self._made: set[str] = set()
+        self._turn = asyncio.Lock()
 
     async def publish(
         self,
@@ -47,16 +48,17 @@ class Views:
         also_up: frozenset[str] = frozenset(),
     ) -> None:
         """Write the rows as of now; `writer` and `also_up` tell what is about to become true."""
-        known = tuple(instances)
-        now = asyncio.get_running_loop().time()
-        for each in known:
-            if each.is_up or each.id in also_up or each.id not in self._heard:
-                self._heard[each.id] = now
-        rows = [self._row(each, writer, now) for each in known]
-        for each in known:
-            view = each.state.conditions.view
-            if not view.is_stale:
-                await self._write(each.id, view.seen(rows), now)
+        async with self._turn:  # Older rows must not be written over newer ones.
+            known = tuple(instances)
+            now = asyncio.get_running_loop().time()
+            for each in known:
+                if each.is_up or each.id in also_up or each.id not in self._heard:
+                    self._heard[each.id] = now
+            rows = [self._row(each, writer, now) for each in known]
+            for each in known:
+                view = each.state.conditions.view
+                if not view.is_stale or each.id not in self._made:
+                    await self._write(each.id, view.seen(rows), now)
 
     async def forget(self, schemas: Iterable[str] | None = None) -> None:
         """Drop the tables, all or those of some ids: a server that is not ours keeps nothing of them."""
