@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import pathlib
 import shutil
 import signal
 import socket
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator, Sequence
 
 _PR_SET_PDEATHSIG = 1
@@ -48,7 +48,7 @@ def private_mariadb(
     command = [binary, "--no-defaults", f"--datadir={data}", f"--tmpdir={temporary}", f"--socket={path}"]
     command += [f"--port={port}", f"--bind-address={host}", "--user=root", "--innodb-flush-log-at-trx-commit=0"]
     with log.open("wb") as told:
-        process = subprocess.Popen([*inside, *command, *options], stdout=told, stderr=told, preexec_fn=_die_with_parent)
+        process = subprocess.Popen([*inside, *command, *options], stdout=told, stderr=told, preexec_fn=_die_with_parent)  # noqa: PLW1509 - One system call.
     try:
         _wait_for(host, port, process, log)
         yield MariaDB(port, path, process)

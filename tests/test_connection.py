@@ -38,19 +38,23 @@ class Told:
     def __init__(self):
         self.reports, self.abandoned, self.redialled = [], [], 0
 
-    def report(self, connection, scope, error):
+    def report(self, _connection, scope, error):
+        """Note what broke."""
         self.reports.append((scope, type(error)))
 
     def abandon(self, connection):
+        """Note that its socket is gone already."""
         self.abandoned.append(connection.closed)
 
     async def redial(self, connection):
+        """Go to the same server."""
         self.redialled += 1
         await connection.reopen()
 
 
 @contextlib.asynccontextmanager
 async def connected(server, told=None, *, role=Role.WRITER, autocommit=None, **keywords):
+    """Give a connection as the cluster would have made it."""
     told = told or Told()
     connection = Connection(
         host="127.0.0.1", port=server.port, user="app", password=SECRET, autocommit=autocommit,
@@ -65,6 +69,7 @@ async def connected(server, told=None, *, role=Role.WRITER, autocommit=None, **k
 
 
 async def execute(connection, text):
+    """Run a statement through a cursor."""
     async with connection.cursor() as cursor:
         await cursor.execute(text)
         return await cursor.fetchall()
@@ -101,7 +106,8 @@ async def test_a_lost_answer_tells_what_became_of_the_work(statement, before, ou
     assert caught.value.outcome is outcome
     assert caught.value.retryable is (outcome is not Outcome.UNKNOWN)
     assert (caught.value.instance, caught.value.epoch) == ("db-1", 3)
-    assert isinstance(caught.value, errors.CommitOutcomeUnknown) is (outcome is Outcome.UNKNOWN and bool(before & IN_TRANS))
+    is_commit = outcome is Outcome.UNKNOWN and bool(before & IN_TRANS)
+    assert isinstance(caught.value, errors.CommitOutcomeUnknown) is is_commit
     assert caught.value.__cause__ is not None
     assert told.reports == [(Scope.SESSION, type(caught.value))]
     assert not conn.get_transaction_status()
@@ -116,9 +122,7 @@ async def test_a_reader_leaves_nothing_unknown():
     assert caught.value.outcome is Outcome.ROLLED_BACK
 
 
-@pytest.mark.parametrize(
-    ("before", "outcome"), [(AUTOCOMMIT, Outcome.NOTHING_SENT), (IN_TRANS, Outcome.ROLLED_BACK)]
-)
+@pytest.mark.parametrize(("before", "outcome"), [(AUTOCOMMIT, Outcome.NOTHING_SENT), (IN_TRANS, Outcome.ROLLED_BACK)])
 async def test_nothing_is_written_to_a_session_that_has_hung_up(before, outcome):
     """The FIN of a killed session is seen before the statement."""
     async with ScriptedServer({"SELECT 0": after(ok(before), then=hang_up)}) as server, connected(server) as conn:
@@ -148,7 +152,7 @@ async def test_an_unsent_statement_was_never_run():
 
 
 async def test_a_reset_in_mid_statement_was_never_run():
-    """asyncio forgets what it could not send when the transport breaks; the outcome does not."""
+    """Asyncio forgets what it could not send when the transport breaks; the outcome does not."""
 
     async def break_off(guest):
         await reset(guest)
@@ -232,9 +236,12 @@ async def test_an_error_that_ends_the_session_is_a_loss(errno):
 
 @pytest.mark.parametrize(
     ("errno", "kind"),
-    [(1062, err.IntegrityError), (1064, err.ProgrammingError), (1205, err.OperationalError),
-     (1317, err.OperationalError), (1969, err.OperationalError), (3024, err.OperationalError), (1226, err.OperationalError)],
-)  # fmt: skip
+    [
+        (1062, err.IntegrityError),
+        (1064, err.ProgrammingError),
+        *((errno, err.OperationalError) for errno in (1205, 1226, 1317, 1969, 3024)),
+    ],
+)
 async def test_other_errors_pass_untouched(errno, kind):
     """They are the caller's business, and the connection lives (cases 44, 60)."""
     told = Told()
@@ -375,21 +382,21 @@ async def test_an_unbuffered_select_tells_its_status_at_its_end():
 # --- one task at a time ---------------------------------------------------------------------------------------------
 
 USES = {
-    "execute": lambda conn, cursor: cursor.execute("SELECT 2"),
-    "executemany": lambda conn, cursor: cursor.executemany("INSERT INTO t VALUES (%s)", [(1,), (2,)]),
-    "callproc": lambda conn, cursor: cursor.callproc("p", (1,)),
-    "commit": lambda conn, cursor: conn.commit(),
-    "rollback": lambda conn, cursor: conn.rollback(),
-    "begin": lambda conn, cursor: conn.begin(),
-    "ping": lambda conn, cursor: conn.ping(),
-    "autocommit": lambda conn, cursor: conn.autocommit(True),
-    "select_db": lambda conn, cursor: conn.select_db("x"),
-    "set_charset": lambda conn, cursor: conn.set_charset("latin1"),
-    "show_warnings": lambda conn, cursor: conn.show_warnings(),
-    "kill": lambda conn, cursor: conn.kill(1),
-    "ensure_closed": lambda conn, cursor: conn.ensure_closed(),
-    "next_result": lambda conn, cursor: conn.next_result(),
-    "query": lambda conn, cursor: conn.query("SELECT 2"),
+    "execute": lambda _, cursor: cursor.execute("SELECT 2"),
+    "executemany": lambda _, cursor: cursor.executemany("INSERT INTO t VALUES (%s)", [(1,), (2,)]),
+    "callproc": lambda _, cursor: cursor.callproc("p", (1,)),
+    "commit": lambda conn, _: conn.commit(),
+    "rollback": lambda conn, _: conn.rollback(),
+    "begin": lambda conn, _: conn.begin(),
+    "ping": lambda conn, _: conn.ping(),
+    "autocommit": lambda conn, _: conn.autocommit(True),
+    "select_db": lambda conn, _: conn.select_db("x"),
+    "set_charset": lambda conn, _: conn.set_charset("latin1"),
+    "show_warnings": lambda conn, _: conn.show_warnings(),
+    "kill": lambda conn, _: conn.kill(1),
+    "ensure_closed": lambda conn, _: conn.ensure_closed(),
+    "next_result": lambda conn, _: conn.next_result(),
+    "query": lambda conn, _: conn.query("SELECT 2"),
 }
 
 
@@ -414,7 +421,13 @@ async def test_a_second_task_is_refused_before_a_byte(use):
 
 @pytest.mark.parametrize(
     "use",
-    [lambda c: c.fetchone(), lambda c: c.fetchall(), lambda c: c.fetchmany(2), lambda c: c.scroll(1), lambda c: c.close()],
+    [
+        lambda c: c.fetchone(),
+        lambda c: c.fetchall(),
+        lambda c: c.fetchmany(2),
+        lambda c: c.scroll(1),
+        lambda c: c.close(),
+    ],
     ids=["fetchone", "fetchall", "fetchmany", "scroll", "close"],
 )
 async def test_a_second_task_may_not_fetch(use):
@@ -475,7 +488,10 @@ async def test_a_converter_that_raises_leaves_no_old_rows():
     def spoilt(value):
         raise ValueError(value)
 
-    async with ScriptedServer({"SELECT": rows(("1",), ("2",))}) as server, connected(server, conv={253: spoilt}) as conn:
+    async with (
+        ScriptedServer({"SELECT": rows(("1",), ("2",))}) as server,
+        connected(server, conv={253: spoilt}) as conn,
+    ):
         with pytest.raises(ValueError, match="1"):
             await conn.query("SELECT a FROM t")
 
@@ -487,10 +503,14 @@ async def test_a_cursor_closes_quietly_after_a_loss():
     """The loss is what the caller must see, not what closing the cursor makes of it."""
     answers = {"SELECT": after(*rows(("1",))[:-1], then=hang_up)}
     async with ScriptedServer(answers) as server, connected(server) as conn:
-        with pytest.raises(errors.ConnectionLost):
+
+        async def fetch_all():
             async with conn.cursor(aiomysql.SSCursor) as cursor:
                 await cursor.execute("SELECT a FROM t")
                 await cursor.fetchall()
+
+        with pytest.raises(errors.ConnectionLost):
+            await fetch_all()
 
 
 async def test_a_lost_result_is_not_taken_for_its_end():

@@ -39,7 +39,8 @@ def main() -> int:
 
 def _unpacked(place: pathlib.Path) -> pathlib.Path:
     wanted = f"aiomysql=={version('aiomysql')}"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "aiomysql", "-d", str(place), wanted]
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "aiomysql", "-d", str(place)]
+    command.append(wanted)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     (archive,) = place.glob("aiomysql-*.tar.gz")
     with tarfile.open(archive) as packed:
@@ -55,7 +56,10 @@ def _tls_of(suite: pathlib.Path) -> list[str]:
 def _run(suite: pathlib.Path, port: int) -> int:
     files = [suite / "tests" / f"{name}.py" for name in FILES]
     print(f"aiomysql {version('aiomysql')}, PyMySQL {version('PyMySQL')}, {len(files)} files", flush=True)
-    environment = os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}", "MYSQL_ROOT_PASSWORD": ""}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), *sys.path]),
+        "MYSQL_ROOT_PASSWORD": "",
+    }
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # The suite brings its own way to run coroutines.
     command = [sys.executable, "-m", "pytest", "-p", "plugin", "-q", "-p", "no:cacheprovider"]
     command += ["--mysql-address", f"127.0.0.1:{port}", *map(str, files), *sys.argv[1:]]

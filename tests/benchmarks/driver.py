@@ -1,7 +1,7 @@
 """Compare our Connection with raw aiomysql on one MariaDB: `python tests/benchmarks/driver.py [pairs]`.
 
-Prints the ratio of the client's CPU time, ours to aiomysql's: the median of paired ratios. Raw against raw is measured in
-the same pairs; a run in which that differs from 1 by more than 0.01 does not count and is repeated.
+Prints the ratio of the client's CPU time, ours to aiomysql's: the median of paired ratios. Raw against raw is measured
+in the same pairs; a run in which that differs from 1 by more than 0.01 does not count and is repeated.
 The server runs on one core and the client on another; connects go to an IP address, with autocommit False on both
 sides, and ours asks for the instance's role as well. Exit status 1: a bound was missed; 2: no run counted.
 """
@@ -51,7 +51,7 @@ class Measure:
 def main() -> int:
     """Start a server, pin it and us, measure."""
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
-    with tempfile.TemporaryDirectory(prefix="aa-") as place, private_mariadb(pathlib.Path(place) / "db") as server:
+    with tempfile.TemporaryDirectory(prefix="aa-") as place, private_mariadb(pathlib.Path(place, "db")) as server:
         cores = sorted(os.sched_getaffinity(0))
         _pin(server.process.pid, cores[0])
         _pin(0, cores[-1])
@@ -65,7 +65,14 @@ def _pin(process: int, core: int) -> None:
 
 
 async def _compare(server: MariaDB, pairs: int) -> int:
-    options = {"host": "127.0.0.1", "port": server.port, "user": "root", "password": "", "db": "mysql", "autocommit": False}
+    options = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "user": "root",
+        "password": "",
+        "db": "mysql",
+        "autocommit": False,
+    }
     raw = await aiomysql.connect(**options)
     ours = Connection(**options)
     await ours.open()
@@ -73,7 +80,8 @@ async def _compare(server: MariaDB, pairs: int) -> int:
     try:
         measures = await _measures(options, raw, ours)
         status = 0
-        print(f"{'client CPU, ours / aiomysql':<30}{'ratio':>8}{'bound':>8}{'raw/raw':>9}{'us raw':>9}{'us ours':>9}  pairs")
+        heads = f"{'ratio':>8}{'bound':>8}{'raw/raw':>9}{'us raw':>9}{'us ours':>9}  pairs"
+        print(f"{'client CPU, ours / aiomysql':<30}{heads}")
         for measure in measures:
             status = max(status, await _settled(measure, pairs))
         return status

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
+    from typing import Self
 
 IN_TRANS, AUTOCOMMIT, MORE = 0x0001, 0x0002, 0x0008
 SALT = b"12345678" + b"abcdefghijkl"
 CAPABILITIES = 0x00FF_F7DF  # All that aiomysql knows of, but TLS.
 TLS = 0x0800
 QUERY, PING, QUIT, INIT_DB = b"\x03", b"\x0e", b"\x01", b"\x02"
-
-Answer = "bytes | list[bytes] | Callable[[Guest], Awaitable[None]]"
 
 
 def ok(status: int = AUTOCOMMIT, *, affected: int = 0) -> bytes:
@@ -76,7 +75,7 @@ class ScriptedServer:
     raw: bytearray = field(default_factory=bytearray)
     guests: list[Guest] = field(default_factory=list)
 
-    async def __aenter__(self) -> ScriptedServer:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._welcome, "127.0.0.1", 0, limit=2**26)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -107,7 +106,8 @@ class ScriptedServer:
         """Make the payload of the greeting."""
         capabilities = CAPABILITIES | (TLS if self.tls or self.claims_tls else 0)
         low, high = capabilities & 0xFFFF, capabilities >> 16
-        head = b"\x0a8.0.39\0" + struct.pack("<I", 7) + SALT[:8] + b"\0" + struct.pack("<HBHHB", low, 45, self.status, high, 21)
+        facts = struct.pack("<HBHHB", low, 45, self.status, high, 21)
+        head = b"\x0a8.0.39\0" + struct.pack("<I", 7) + SALT[:8] + b"\0" + facts
         return head + bytes(10) + SALT[8:] + b"\0" + self.plugin + b"\0"
 
 
@@ -121,6 +121,7 @@ class Guest:
         self.lingers = False
 
     async def stay(self) -> None:
+        """Greet, log in, and answer until somebody has had enough."""
         server = self.server
         if server.greets is False:
             await self.silence()
@@ -169,6 +170,7 @@ class Guest:
         await upgrade
 
     async def read(self) -> bytes:
+        """Read one packet's payload, put together."""
         header = await self.reader.readexactly(4)
         self.server.raw += header
         self.sequence = (header[3] + 1) & 0xFF
@@ -179,6 +181,7 @@ class Guest:
         return payload
 
     def send(self, *payloads: bytes) -> None:
+        """Send packets, numbered on."""
         for payload in payloads:
             self.writer.write(len(payload).to_bytes(3, "little") + bytes([self.sequence]) + payload)
             self.sequence = (self.sequence + 1) & 0xFF

@@ -51,12 +51,14 @@ def client_tls(authority):
 
 
 def session_to(server, **keywords):
+    """Give a session that is not open yet."""
     defaults = {"host": NAME, "address": "127.0.0.1", "port": server.port, "user": "app", "password": SECRET}
     return Session(**defaults | {"autocommit": None} | keywords)
 
 
 @contextlib.asynccontextmanager
 async def opened(server, **keywords):
+    """Give an open session."""
     session = session_to(server, **keywords)
     await session.open()
     try:
@@ -79,7 +81,8 @@ async def test_the_socket_is_set_for_dead_hosts():
     async with ScriptedServer() as server, opened(server) as session:
         sock = session._writer.get_extra_info("socket")
 
-        options = [socket.TCP_NODELAY, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT]
+        names = ("TCP_NODELAY", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+        options = [getattr(socket, name) for name in names]
         assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [1, 60, 10, 3, 30000]
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
@@ -111,10 +114,14 @@ async def test_every_wait_of_a_connect_says_what_it_waits_for():
 
     async def phase_when_stuck(server, **keywords):
         session = session_to(server, **keywords)
-        with pytest.raises(TimeoutError):
+
+        async def connect():
             async with asyncio.timeout(1):
                 await session.open()
                 await session.declare("SELECT @@innodb_read_only")
+
+        with pytest.raises(TimeoutError):
+            await connect()
         return session.phase, session.closed
 
     async with ScriptedServer(greets=False) as server:
@@ -128,7 +135,7 @@ async def test_every_wait_of_a_connect_says_what_it_waits_for():
 
 
 async def test_connect_timeout_covers_everything():
-    """aiomysql's covers TCP only, and waits for a greeting for ever."""
+    """The one of aiomysql covers TCP only: it waits for a greeting for ever."""
     async with ScriptedServer(greets=False) as server:
         session = session_to(server, connect_timeout=2.0)
 
@@ -140,14 +147,7 @@ async def test_connect_timeout_covers_everything():
 
 async def test_one_packet_declares_a_session_and_asks_for_the_role():
     """One round trip more than a plain log-in, whatever is to be set."""
-    answers = {"SET sql_mode": [ok(AUTOCOMMIT | MORE), ok(MORE), ok(MORE), ok(MORE), *rows(("0", "0", "db-1"))]}
-
-    async def answer(guest):
-        for number, packets in enumerate(([ok(AUTOCOMMIT | MORE)], [ok(MORE)], [ok(MORE)], [ok(MORE)], rows(("0", "1", "db-1")))):
-            assert number >= 0
-            guest.send(*packets)
-
-    answers = {"SET sql_mode": answer}
+    answers = {"SET sql_mode": [*[ok(AUTOCOMMIT | MORE)] * 4, *rows(("0", "1", "db-1"))]}
     keywords = {"sql_mode": "'ANSI'", "init_command": "SET @x = 1;", "autocommit": False}
     async with ScriptedServer(answers) as server, opened(server, **keywords) as session:
         row = await session.declare("SELECT @@innodb_read_only, @@read_only, @@aurora_server_id")
@@ -288,7 +288,7 @@ def caching_sha2(*, switch, full, key=None):
                     serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
                 )
                 guest.send(b"\x01" + pem)
-                oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303 - MySQL's.
+                oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)
                 plain = key.decrypt(await guest.read(), oaep)
                 answer = bytes(b ^ salt[n % 20] for n, b in enumerate(plain))
             assert answer == password + b"\0"
@@ -347,7 +347,7 @@ async def test_close_says_goodbye_without_waiting():
 
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_closing_never_waits_for_a_dead_peer(encrypted, server_tls, client_tls):
-    """aiomysql's waits 30 s under TLS, and for ever with bytes unsent (case 32)."""
+    """The one of aiomysql waits 30 s under TLS, and for ever with bytes unsent (case 32)."""
     tls = server_tls if encrypted else None
     async with ScriptedServer({"INSERT": silence}, tls=tls) as server:
         for end in ("close", "ensure_closed"):
@@ -404,7 +404,7 @@ async def test_abort_ends_a_waiting_query_at_once(encrypted, server_tls, client_
 
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_unsent_bytes_are_remembered_beyond_the_transports_end(encrypted, server_tls, client_tls):
-    """asyncio clears its buffer when it breaks a transport; TLS has a second one below."""
+    """A transport clears its buffer when it breaks a transport; TLS has a second one below."""
     tls = server_tls if encrypted else None
     async with ScriptedServer(tls=tls) as server:
         session = session_to(server, tls=client_tls if encrypted else None)

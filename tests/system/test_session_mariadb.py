@@ -52,6 +52,7 @@ def options(request, server, authority):
 
 @contextlib.asynccontextmanager
 async def connected(options, **keywords):
+    """Give a connection to the writer."""
     connection = Connection(**options | {"autocommit": True} | keywords)
     await connection.open()
     await connection.declare("SELECT @@innodb_read_only, @@read_only, NULL")
@@ -63,12 +64,14 @@ async def connected(options, **keywords):
 
 
 async def fetched(connection, text, *args):
+    """Run a statement and fetch its rows."""
     async with connection.cursor() as cursor:
         await cursor.execute(text, *args)
         return await cursor.fetchall()
 
 
 async def until(condition, timeout=5.0):
+    """Wait for what is bound to happen."""
     end = time.monotonic() + timeout
     while not await condition():
         assert time.monotonic() < end
@@ -138,6 +141,7 @@ async def test_a_statement_that_is_killed_tells_its_outcome(options, begin, stat
 
 
 async def is_running(connection, thread_id):
+    """Whether the other one's SLEEP has begun."""
     text = "SELECT COUNT(*) FROM information_schema.processlist WHERE id = %s AND state = 'User sleep'"
     ((count,),) = await fetched(connection, text, (thread_id,))
     return bool(count)

@@ -42,9 +42,7 @@ _WORD = re.compile(r"[\s(]*([A-Za-z]+)")
 _CALL = re.compile(r"([\w$.`@]+)\s*\(")
 _COMMON_TABLE = re.compile(r"(?:\bWITH(?:\s+RECURSIVE)?|,)\s*([\w$`]+)\s*(?:\([^()]*\)\s*)?AS\s*\(", re.IGNORECASE)
 _ALIAS = re.compile(r"\bAS\s+([\w$`]+)\s*\(", re.IGNORECASE)
-_AUTOCOMMIT = re.compile(
-    r"(?:(?<![@\w.])|@@(?:SESSION\s*\.\s*|LOCAL\s*\.\s*)?)autocommit\s*:?=\s*(\w*)", re.IGNORECASE
-)
+_AUTOCOMMIT = re.compile(r"(?:(?<![@\w.])|@@(?:SESSION\s*\.\s*|LOCAL\s*\.\s*)?)autocommit\s*:?=\s*(\w*)", re.IGNORECASE)
 _LASTING_SET = re.compile(
     r"(?:^SET\s+|,\s*)(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT\s+ROLE)\b|@@(?:GLOBAL|PERSIST|PERSIST_ONLY)\s*\.",
     re.IGNORECASE,

@@ -38,6 +38,12 @@ class Life(Login):
         keywords: aiomysql's own.
     """
 
+    connected_time: float
+    host_info: str
+    is_established: bool
+    is_peeking: bool
+    phase: str
+
     def __init__(
         self,
         host: str = "localhost",

@@ -63,6 +63,11 @@ def secret(password: str | bytes | None) -> Secret:
 class Login(Wire):
     """A connection that logs in by these rules."""
 
+    client_flag: int
+    salt: bytes
+    server_public_key: bytes
+    server_status: int
+
     phase: str = "new"
     _pipe: Pipe | None = None
     _tls: ssl.SSLContext | None = None

@@ -39,6 +39,10 @@ _DEADLOCK = 1213
 class Session(Life):
     """One session with one server: statements, one at a time."""
 
+    autocommit_mode: bool
+    phase: str
+    server_status: int
+
     async def query(self, sql: str | bytes, unbuffered: bool = False) -> int:
         """Run a statement and read its first result."""
         if self._busy:

@@ -63,6 +63,14 @@ def error_in_first(waiting: bytes) -> driver.Error | None:
 class Result(driver.MySQLResult):
     """A result that reads rows in bulk and tells its connection what the server's last status was."""
 
+    affected_rows: int
+    connection: Any
+    has_next: int
+    rows: tuple[tuple[Any, ...], ...] | None
+    server_status: int
+    unbuffered_active: bool
+    warning_count: int
+
     def _check_packet_is_eof(self, packet: MysqlPacket) -> bool:
         if not packet.is_eof_packet():
             return False
