@@ -69,6 +69,7 @@ class Connection(Session):
     role: Role | None
     epoch: int
     generation: int
+    server_status: int
 
     def __init__(
         self,

@@ -174,6 +174,8 @@ class _Ended(AioauroraError, err.OperationalError):
         outcome: What became of the work.
     """
 
+    retryable: bool
+
     instance: str
     epoch: int
     outcome: Outcome
@@ -205,9 +207,7 @@ class TransactionLost(_Ended):
 class ConnectionLost(_Ended):
     """The server went away; the session and its open transaction are gone."""
 
-    def __init__(
-        self, instance: str, *, epoch: int, outcome: Outcome, errno: int = 2013, detail: str = ""
-    ) -> None:
+    def __init__(self, instance: str, *, epoch: int, outcome: Outcome, errno: int = 2013, detail: str = "") -> None:
         why = f" ({detail})" if detail else ""
         sentence = f"lost {instance!r}{why}, epoch {epoch}; transaction: {outcome}"
         super().__init__(errno, sentence, instance=instance, epoch=epoch, outcome=outcome)

@@ -130,6 +130,8 @@ class EventStream:
         dropped: How many went untaken.
     """
 
+    dropped: int
+
     def __init__(self) -> None:
         """Start empty; `Events.stream()` makes and registers it."""
         self.dropped = 0

@@ -9,7 +9,7 @@ import typer
 
 from aioaurora.cli.drill.command import drill
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="aioaurora",
     help="The asyncio smart driver for Amazon Aurora MySQL: see it fail over, or play a cluster.",
     no_args_is_help=True,

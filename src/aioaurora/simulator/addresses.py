@@ -16,6 +16,9 @@ _CLAIM = 254
 class Addresses:
     """Addresses `127.0.x.1`, `127.0.x.2` ... with one port; where only 127.0.0.1 exists, a port each."""
 
+    is_shared: bool
+    port: int
+
     def __init__(self, *, port: int | None = None) -> None:
         self._given = 0
         self._claim: socket.socket | None = None

@@ -33,6 +33,9 @@ class Client(Protocol):
 class Back(asyncio.Protocol):
     """The engine's side of one connection."""
 
+    engine_id: int
+    is_first: bool
+
     def __init__(self, front: Client) -> None:
         self.front: Client | None = front
         self.engine_id = front.engine_id

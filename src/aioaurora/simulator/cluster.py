@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from aioaurora.simulator.control import Value
     from aioaurora.simulator.engine import Engine
+    from aioaurora.simulator.tls import Authority
 
 EngineName: TypeAlias = Literal["auto", "mariadb", "memory", "dsn"]
 
@@ -49,6 +50,15 @@ class SimulatedCluster(Faults):
         reader_only: Have no writer, as a global database's secondary cluster.
         seed: Kept for those who draw faults by chance.
     """
+
+    addresses: Addresses
+    authority: Authority | None
+    database: str
+    dns: DnsServer
+    password: str
+    seed: int | None
+    user: str
+    views: Views
 
     def __init__(
         self,

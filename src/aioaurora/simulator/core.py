@@ -38,6 +38,12 @@ class ClusterCore:
         wrong_roles: The statements of writers that reached an instance that was not the writer.
     """
 
+    accounts: dict[str, Account]
+    control: Control
+    engine: Engine
+    names: Names
+    timeline: Timeline
+
     dns: DnsServer
     addresses: Addresses
     views: Views

@@ -105,6 +105,9 @@ class DnsServer:
         queries: Every question so far, oldest first.
     """
 
+    address: str
+    port: int
+
     def __init__(self, *, negative_ttl: int = 1) -> None:
         """Make a server without names; `negative_ttl` is how many seconds "no such name" may be cached."""
         self.address = "127.0.0.1"

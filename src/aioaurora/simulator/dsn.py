@@ -13,6 +13,12 @@ from aioaurora.simulator.wire import Greeting, read_packet
 class DsnEngine:
     """A server at `mysql://user:password@host:port`; the account may create schemas and kill sessions."""
 
+    host: str
+    is_mariadb: bool
+    password: str
+    port: int
+    user: str
+
     name = "dsn"
 
     def __init__(self, dsn: str) -> None:

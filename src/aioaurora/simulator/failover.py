@@ -17,6 +17,7 @@ from aioaurora.errors import Role
 from aioaurora.simulator.relay import Ending
 
 if TYPE_CHECKING:
+    from aioaurora.simulator.back import Back
     from aioaurora.simulator.core import ClusterCore
     from aioaurora.simulator.instance import SimulatedInstance
 
@@ -72,30 +73,36 @@ class Failovers:
         return self._coming
 
     async def run(self, plan: Plan, to: str | None) -> None:
-        """Carry a failover out; returns when the promotion has happened, this one's or the one that took its place."""
-        cluster, loop = self._cluster, asyncio.get_running_loop()
-        due = loop.time() + plan.promote_after
+        """Carry a failover out; returns when the promotion has happened, this one's or the one that took its place.
+
+        Cancelling ends the waiting, not the failover.
+        """
+        due = asyncio.get_running_loop().time() + plan.promote_after
         old, target = self._cast(to)
         mine = self._begin(target)
-        cluster.timeline.add("fault", old.id, fault="failover", mode=plan.mode, to=target.id)
-        undone = asyncio.Event() if plan.undo_takes > 0 else None
+        self._cluster.timeline.add("fault", old.id, fault="failover", mode=plan.mode, to=target.id)
         backs = old.fall(ENDINGS[plan.mode], accepts=plan.accepts)
+        await asyncio.shield(self._cluster.own(self._carry_out(plan, old, target, backs, due=due, mine=mine)))
+
+    async def _carry_out(
+        self, plan: Plan, old: SimulatedInstance, target: SimulatedInstance, backs: list[Back], *, due: float, mine: int
+    ) -> None:
+        cluster = self._cluster
+        undone = asyncio.Event() if plan.undo_takes > 0 else None
         undoing = cluster.own(cluster.undo(backs, old.id, undo_takes=undone))
-        try:
-            await _sleep_until(due - plan.down_for)
-            if mine == self._newest:
-                await self._restart(target)
-                await _sleep_until(due)
-            await undoing
-            if mine != self._newest:
-                await self._promoted.wait()
-                return
-            await self._promote(old, target, mine)
-        finally:
-            if undone is not None:
-                loop.call_later(plan.undo_takes, undone.set)
+        await _sleep_until(due - plan.down_for)
         if mine == self._newest:
+            await self._restart(target)
+            await _sleep_until(due)
+        await undoing
+        if mine == self._newest:
+            await cluster.publish(writer=target.id, also_up=(target.id,))
+        if mine == self._newest:
+            self._promote(old, target)
             cluster.own(self._move_names(plan.dns_lag))
+        await self._promoted.wait()
+        if undone is not None:
+            asyncio.get_running_loop().call_later(plan.undo_takes, undone.set)
         self.bring_back(old, plan.returns_after)
 
     def bring_back(self, old: SimulatedInstance, after: float) -> None:
@@ -137,12 +144,8 @@ class Failovers:
             cluster.timeline.add("restarting", target.id)
             await cluster.undo(target.fall(Ending.FIN), target.id)
 
-    async def _promote(self, old: SimulatedInstance, target: SimulatedInstance, mine: int) -> None:
+    def _promote(self, old: SimulatedInstance, target: SimulatedInstance) -> None:
         cluster = self._cluster
-        await cluster.publish(writer=target.id, also_up=(target.id,))
-        if mine != self._newest:
-            await self._promoted.wait()
-            return
         for each in cluster.instances.values():
             if each.role is Role.WRITER:
                 each.state.role = Role.READER

@@ -31,6 +31,8 @@ _COMMIT = r"(?:release\s+savepoint\s+\S+\s*;\s*)?commit\b"
 class Faults(ClusterCore):
     """A cluster's core, and all that can be done to it."""
 
+    instances: dict[str, SimulatedInstance]
+
     def __init__(self, engine: Engine, names: Names, accounts: dict[str, Account], default_plugin: Plugin) -> None:
         super().__init__(engine, names, accounts, default_plugin)
         self._failovers = Failovers(self)

@@ -38,6 +38,12 @@ class SimulatedInstance:
         sha2_cache: Users whose `caching_sha2_password` is known since the last start.
     """
 
+    accounts: dict[str, Account]
+    desk: StatementDesk
+    engine: Engine
+    host: str
+    state: State
+
     version = MYSQL_VERSION
 
     def __init__(

@@ -88,6 +88,10 @@ class Gate(Protocol):
 class Denied(Exception):
     """The client does not get in."""
 
+    errno: int
+    sentence: str
+    state: str
+
     def __init__(self, errno: int, sentence: str, state: str = "HY000") -> None:
         super().__init__(errno, sentence)
         self.errno, self.sentence, self.state = errno, sentence, state
@@ -101,6 +105,10 @@ class Handshake:
         ending: How the client sees the end, should it come now.
         began_at: Loop time.
     """
+
+    began_at: float
+    ending: Ending
+    was_cut: bool
 
     def __init__(self, gate: Gate, sock: socket.socket) -> None:
         self.was_cut, self.ending = False, Ending.FIN

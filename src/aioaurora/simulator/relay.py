@@ -80,6 +80,14 @@ class Front(asyncio.Protocol):
         has_written: Whether its open transaction may have written something.
     """
 
+    connection_id: int
+    engine_id: int
+    is_forgotten: bool
+    is_lost: bool
+    is_silent: bool
+    nonce: bytes
+    user: str
+
     def __init__(self, desk: Desk, connection_id: int, engine_id: int) -> None:
         self.connection_id, self.engine_id = connection_id, engine_id
         self.user, self.nonce = "", b""

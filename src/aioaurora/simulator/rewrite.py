@@ -48,6 +48,9 @@ _SET_READ_WRITE = re.compile(r"\b((?:tx|transaction)_read_only\s*:?=\s*)(?:0|off
 class Refused(Exception):
     """The instance itself refuses the statement, and the engine never sees it."""
 
+    errno: int
+    sentence: str
+
     def __init__(self, errno: int, sentence: str) -> None:
         super().__init__(errno, sentence)
         self.errno, self.sentence = errno, sentence

@@ -31,6 +31,8 @@ class Authority:
         ca_file: The authority's certificate, to be given to clients.
     """
 
+    ca_file: str
+
     def __init__(self, name: str = "aioaurora simulator") -> None:
         """Make a key and a certificate; raises SimulatorError where `cryptography` is missing."""
         self._signer = _signer(name)

@@ -61,6 +61,10 @@ class Command(enum.IntEnum):
 class EngineError(Exception):
     """The engine answered with an error packet."""
 
+    errno: int
+    sentence: str
+    state: str
+
     def __init__(self, payload: bytes) -> None:
         self.errno, self.state, self.sentence = parsed_error(payload)
         super().__init__(self.errno, self.sentence)

@@ -31,7 +31,7 @@ class OurDoor:
     """Asks the Cluster, which waits for a writer; an error says what became of the work."""
 
     side = Side.OURS
-    pause_s = 0.0
+    pause_s: float = 0.0
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

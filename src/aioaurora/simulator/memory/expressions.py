@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aioaurora.simulator.memory.syntax import Select
 
 AGGREGATES = frozenset({"COUNT", "SUM", "MIN", "MAX", "AVG"})
-CONSTANTS = {"NULL": None, "TRUE": 1, "FALSE": 0}
+CONSTANTS: dict[str, int | None] = {"NULL": None, "TRUE": 1, "FALSE": 0}
 BARE_CALLS = frozenset({"CURRENT_TIMESTAMP", "CURRENT_USER", "LOCALTIMESTAMP", "UTC_TIMESTAMP"})
 _COMPARISONS = {"=": "=", "<=>": "<=>", "<>": "<>", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _CASTS = {

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aioaurora.simulator.memory.session import Session
+    from aioaurora.simulator.memory.values import Value
 
 
 class MemoryEngine:
@@ -34,6 +35,11 @@ class MemoryEngine:
         catalog: Schemas and tables.
         variables: The global system variables.
     """
+
+    catalog: Catalog
+    password: str
+    user: str
+    variables: dict[str, Value]
 
     name = "memory"
     is_mariadb = False

@@ -22,6 +22,7 @@ from aioaurora.simulator.memory.wire import (
 from aioaurora.simulator.memory.writing import Pen
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Awaitable, Callable
 
     from aioaurora.simulator.memory.locks import Row, Transaction
@@ -37,7 +38,12 @@ _DEADLOCK = 1213
 class Session(State):
     """Carries out statements, one at a time."""
 
-    is_killed = False
+    database: str
+    last_insert_id: int
+    row_count: int
+    started: dt.datetime
+
+    is_killed: bool = False
     _is_interrupted = False
     _nap: asyncio.Future[None] | None = None
 

@@ -46,6 +46,14 @@ class State:
         counts_found: Whether an UPDATE counts the rows that it found, not those that it changed.
     """
 
+    id: int
+    last_insert_id: int
+    row_count: int
+    since: dt.datetime
+    started: dt.datetime
+    user: str
+    variables: Variables
+
     def __init__(self, server: Server, connection_id: int, user: str) -> None:
         """Start with the server's variables and without a schema."""
         self.server = server

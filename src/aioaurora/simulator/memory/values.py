@@ -40,6 +40,10 @@ UTF8MB4, BINARY = 45, 63
 class SqlError(Exception):
     """A statement failed: what the ERR packet says."""
 
+    errno: int
+    message: str
+    state: str
+
     def __init__(self, errno: int, message: str, state: str = "HY000") -> None:
         """Take MySQL's number, its sentence and its five letters of state."""
         super().__init__(errno, message)
