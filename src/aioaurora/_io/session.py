@@ -39,10 +39,6 @@ _DEADLOCK = 1213
 class Session(Life):
     """One session with one server: statements, one at a time."""
 
-    autocommit_mode: bool
-    phase: str
-    server_status: int
-
     async def query(self, sql: str | bytes, unbuffered: bool = False) -> int:
         """Run a statement and read its first result."""
         if self._busy:
@@ -238,7 +234,7 @@ class Session(Life):
         if self._busy:
             raise ConnectionBusy
         self._ensure_alive()
-        self.autocommit_mode = bool(value)
+        self.autocommit_mode: bool = bool(value)
         if self.autocommit_mode != self.get_autocommit():
             await self._send_autocommit_mode()
 
@@ -297,7 +293,7 @@ class Session(Life):
         if not isinstance(error, Error) or errno is None or isinstance(error, wire.ServerLost):
             return False
         if errno == _DEADLOCK:
-            self.server_status &= ~Status.IN_TRANS  # It rolled the whole transaction back, and said so.
+            self.server_status: int = self.server_status & ~Status.IN_TRANS  # All of it was rolled back.
         return not verdict.ends_session(errno)
 
     # --- opening ----------------------------------------------------------------------------------------------------
@@ -321,7 +317,7 @@ class Session(Life):
                 self._is_declared = self._answered >= len(said) and not has_many_answers(said)
                 raise
         self._is_declared = True
-        self.phase = "ready"
+        self.phase: str = "ready"
         return row if asked else None
 
     async def _ask_all(self, text: str) -> tuple[Any, ...] | None:
