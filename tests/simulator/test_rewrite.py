@@ -8,6 +8,7 @@ from aioaurora.simulator.rewrite import Asker, Facts, Refused, is_change, is_con
 
 
 def facts(*, reader=False, frozen=False, mariadb=True):
+    """What db-1 says of itself."""
     return Facts(
         server_id="db-1",
         schema="aurora_db-1",
@@ -25,10 +26,12 @@ ASKER = Asker(connection_id=7, user="app", engine_id_of={7: 1007, 8: 1008}.get)
 
 
 def on_writer(sql, **how):
+    """What the engine gets from a writer."""
     return rewritten(sql, facts(**how), ASKER)
 
 
 def on_reader(sql, **how):
+    """What the engine gets from a reader."""
     return rewritten(sql, facts(reader=True), ASKER, **how)
 
 
@@ -61,7 +64,7 @@ def test_a_rewritten_item_keeps_the_name_that_the_client_gave_it(sql, engine_get
 def test_the_table_of_instances_becomes_the_instance_s_own():
     """The article's second role query, from its first letter to its last."""
     sql = (
-        "select concat(\"You are connected to '\",server_id,\"'\") as CONNECTION_STATUS "
+        'select concat("You are connected to \'",server_id,"\'") as CONNECTION_STATUS '
         "from information_schema.replica_host_status where SERVER_ID in (select @@aurora_server_id)"
     )
 
@@ -151,7 +154,12 @@ def test_a_reader_refuses(sql):
 
 @pytest.mark.parametrize(
     "sql",
-    ["SELECT 'insert'", "START TRANSACTION READ ONLY", "CREATE TEMPORARY TABLE t (id int)", "WITH a AS (SELECT 1) SELECT 1"],
+    [
+        "SELECT 'insert'",
+        "START TRANSACTION READ ONLY",
+        "CREATE TEMPORARY TABLE t (id int)",
+        "WITH a AS (SELECT 1) SELECT 1",
+    ],
 )
 def test_a_reader_lets_reading_through(sql):
     """What changes nothing passes as it is."""
