@@ -13,8 +13,8 @@ QUICK_CONNECT_S = 0.25
 
 
 def jittered(seconds: float, chance: float) -> float:
-    """Spread a pause over 0.75 to 1.25 of itself, so that processes do not ask in step."""
-    return seconds * (0.75 + chance / 2)
+    """Spread a pause over 0.75 to 1 of itself, so that processes do not ask in step: never longer than promised."""
+    return seconds * (0.75 + chance / 4)
 
 
 def role_pause(searching_for_s: float) -> float:
