@@ -30,9 +30,13 @@ EngineName: TypeAlias = Literal["auto", "mariadb", "memory", "dsn"]
 class SimulatedCluster(Faults):
     """An Aurora cluster for tests and demonstrations; an async context manager.
 
-        async with SimulatedCluster(instances=3) as sim:
-            connection = await aioaurora.connect(**sim.connect_options())
-            await sim.failover(mode="crash", promote_after=2.0)
+    Example:
+        ```python
+        from aioaurora.simulator import SimulatedCluster
+
+        async with SimulatedCluster(instances=3) as sim, aioaurora.connect(**sim.connect_options()) as connection:
+            await sim.failover(mode="crash", promote_after=0.5)
+        ```
 
     Args:
         instances: How many, or their ids. The first one is the writer.
