@@ -36,6 +36,11 @@ def print_failover(console: Console, number: int, judged: Judged) -> None:
     for label, *cells in _rows(judged):
         table.add_row(label, *cells)
     console.print(table)
+    if scene.counted_from > scene.promoted_at:
+        late_s = scene.counted_from - scene.fault_at
+        console.print(
+            f"  [dim]First writes count from {late_s:.2f} s after the fault: a silence shows no sooner.[/dim]"
+        )
     stall = scene.worst_stall_s(scene.fault_at, scene.ended_at)
     if stall:
         console.print(f"  [dim]The event loop stalled for {stall * 1000:.0f} ms at worst.[/dim]")
@@ -80,8 +85,8 @@ def _rows(judged: Judged) -> list[tuple[str, Text, Text]]:
 
     return [
         row("noticed after the fault", _seconds(ours.detection_s), _seconds(plain.detection_s)),
-        row("promotion to first write, median", _seconds(ours.median_s), _seconds(plain.median_s)),
-        row("promotion to first write, worst", _seconds(ours.worst_s), _seconds(plain.worst_s)),
+        row("promoted to first write, median", _seconds(ours.median_s), _seconds(plain.median_s)),
+        row("promoted to first write, worst", _seconds(ours.worst_s), _seconds(plain.worst_s)),
         row("clients that write again", _again(ours), _again(plain)),
         row("writes acknowledged", str(ours.acknowledged), str(plain.acknowledged)),
         row("errors that writers saw", _counted(ours.errors), _counted(plain.errors)),
