@@ -6,7 +6,8 @@
 
 `step` is total: every event in every phase gives a state and commands. Two counters stand in for locks: `epoch`
 grows when the writer changes, an instance's `generation` when it is written off. News of an older one changes
-nothing, so that 200 broken connections start one search.
+nothing, so that 200 broken connections start one search. The look for the very first writer is a search without
+`SearchStarted` and `SearchEnded`: nothing has failed.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from aioaurora._core.topology import Health, Instance, Topology, merged, suspect
 
 # Two connections that break this close together are the instance's fault, not a DBA's KILL (case 60).
 TWO_LOSSES_WITHIN_S = 0.1
-# For so long all instances must say reader, with none ever seen writing, until a cluster counts as reader-only.
+# For so long all instances must say reader, with none ever seen writing, until a cluster counts as reader-only; or,
+# where some do not answer and one of them might be the writer, all that do.
 READER_ONLY_AFTER_S = 1.0
+READER_ONLY_AT_LAST_S = 60.0
 
 
 # --- phases ---------------------------------------------------------------------------------------------------------
@@ -58,7 +61,6 @@ class State:
 
     topology: Topology
     phase: Phase = Unreached()
-    last_loss: tuple[str, float] | None = None  # Instance and time of the last connection that broke alone.
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -208,25 +210,26 @@ def _observed(state: State, observation: Observation, now: float) -> tuple[State
     before = state.topology
     topology = merged(before, observation, now)
     state = replace(state, topology=topology)
-    writer = topology.writer
-    deposed = _deposed(before, topology)
+    aborts = (*_evicted(before, topology), *_deposed(before, topology))
     match state.phase:
-        case Steady() if writer is not None and topology.epoch == before.epoch:
-            return state, _verification(topology)
-        case Searching() if writer is None:
-            return _resigned(state, now), ()
-        case Searching(since, _) if writer is not None:
-            ended = SearchEnded(before.writer_id, writer.id, now - since)
-            return replace(state, phase=Steady()), (*deposed, ended)
-        case (Unreached() | ReaderOnly()) if writer is not None:
-            return replace(state, phase=Steady()), deposed
-        case Steady() if writer is not None:
-            return state, (*deposed, SearchEnded(before.writer_id, writer.id, 0.0))
-        case ReaderOnly():
-            return state, ()
+        case Steady() if topology.writer is not None and topology.epoch == before.epoch:
+            return state, (*aborts, *_questions(topology, observation))
+        case Steady() if topology.writer is not None:
+            started = SearchStarted(f"{topology.writer.id} says it is the writer")
+            return state, (started, *aborts, SearchEnded(before.writer_id, topology.writer.id, 0.0))
+        case Searching(since, _) if topology.writer is not None:
+            ended = SearchEnded(before.writer_id, topology.writer.id, now - since)
+            told = () if before.writer_id is None else (ended,)
+            return replace(state, phase=Steady()), (*aborts, *told)
+        case Unreached() | ReaderOnly() if topology.writer is not None:
+            return replace(state, phase=Steady()), aborts
+        case Searching():
+            return _resigned(state, now), aborts
+        case ReaderOnly() if observation.mode is not Mode.FROZEN:
+            return state, (*aborts, *_questions(topology, observation))
         case _:
-            cause = _cause_of(observation) if topology.writer_id or not isinstance(state.phase, Unreached) else ""
-            return _start(state, cause or "no writer seen yet", now)
+            searching, started_ = _start(state, _cause_of(observation), now)
+            return searching, (*started_, *aborts)
 
 
 def _demoted(state: State, instance_id: str, now: float) -> tuple[State, tuple[Command, ...]]:
@@ -238,13 +241,13 @@ def _demoted(state: State, instance_id: str, now: float) -> tuple[State, tuple[C
 
 
 def _session_lost(state: State, instance_id: str, generation: int, now: float) -> tuple[State, tuple[Command, ...]]:
-    if not _is_current(state, instance_id, generation):
+    instance = state.topology.get(instance_id)
+    if instance is None or instance.generation != generation:
         return state, ()
-    match state.last_loss:
-        case (who, when) if who == instance_id and now - when <= TWO_LOSSES_WITHIN_S:
-            return _written_off(state, instance_id, generation, f"connections to {instance_id} break", now)
-        case _:
-            return replace(state, last_loss=(instance_id, now)), (Ask(instance_id),)
+    if now - instance.broke_at <= TWO_LOSSES_WITHIN_S:
+        return _written_off(state, instance_id, generation, f"connections to {instance_id} break", now)
+    topology = state.topology.with_instance(replace(instance, broke_at=now))
+    return replace(state, topology=topology), (Ask(instance_id),)
 
 
 def _written_off(
@@ -253,7 +256,7 @@ def _written_off(
     instance = state.topology.get(instance_id)
     if instance is None or not _is_current(state, instance_id, generation) or instance.health is Health.DOWN:
         return state, ()
-    lost = replace(state, topology=written_off(state.topology, instance_id, now))
+    lost = replace(state, topology=written_off(state.topology, instance_id))
     searched, commands = _searched(lost, instance_id, cause, now)
     return searched, (*commands, Ask(instance_id))
 
@@ -266,34 +269,48 @@ def _searched(state: State, instance_id: str, cause: str, now: float) -> tuple[S
 
 
 def _start(state: State, cause: str, now: float) -> tuple[State, tuple[Command, ...]]:
-    return replace(state, phase=Searching(now, cause)), (SearchStarted(cause),)
+    searching = replace(state, phase=Searching(now, cause))
+    return searching, (SearchStarted(cause),) if state.topology.writer_id is not None else ()
 
 
 def _resigned(state: State, now: float) -> State:
-    """Stop searching where there never was a writer, and all say that they are readers."""
-    match state.phase:
-        case Searching(since, _) if state.topology.epoch == 0 and now - since >= READER_ONLY_AFTER_S:
-            everyone_reads = all(instance.mode is Mode.READ_ONLY for instance in state.topology.instances)
-            nobody_named = state.topology.hint is None
-            return replace(state, phase=ReaderOnly()) if everyone_reads and nobody_named else state
-        case _:
-            return state
+    """Stop searching where there never was a writer, and all that answer say that they are readers."""
+    topology = state.topology
+    if not isinstance(state.phase, Searching) or topology.writer_id is not None or topology.hint is not None:
+        return state
+    all_answer = all(each.mode is not None and each.health is Health.UP for each in topology.instances)
+    patience_s = READER_ONLY_AFTER_S if all_answer else READER_ONLY_AT_LAST_S
+    none_writes = all(each.is_sound_reader for each in topology.instances if each.health is Health.UP)
+    return replace(state, phase=ReaderOnly()) if none_writes and now - state.phase.since >= patience_s else state
+
+
+def _evicted(before: Topology, after: Topology) -> tuple[Command, ...]:
+    """End what holds an instance that was removed: nobody watches it any more."""
+    gone = [instance.id for instance in before.instances if after.get(instance.id) is None]
+    return tuple(Abort(instance_id, f"{instance_id} is no longer part of the cluster") for instance_id in gone)
 
 
 def _deposed(before: Topology, after: Topology) -> tuple[Command, ...]:
     """End what still holds the old writer once another one is verified; all of it if it does not answer."""
-    old = after.get(before.writer_id) or before.get(before.writer_id)
-    if before.writer_id is None or before.writer_id == after.writer_id or old is None:
+    old = after.get(before.writer_id)
+    if old is None or before.writer_id == after.writer_id:
         return ()
     answers = old.health is Health.UP and old.mode is Mode.READ_ONLY
     return (Abort(old.id, f"{after.writer_id} is the writer now", writers_only=answers),)
 
 
-def _verification(topology: Topology) -> tuple[Command, ...]:
-    """Ask whom the rows call the writer: rows alone change nothing (DESIGN, promise 3)."""
-    if topology.hint is None or topology.hint == topology.writer_id or topology.get(topology.hint) is None:
+def _questions(topology: Topology, observation: Observation) -> tuple[Command, ...]:
+    """Ask whom the rows call the writer, and whoever's last word is open: rows alone change nothing (promise 3)."""
+    if observation.view is None:
         return ()
-    return (Ask(topology.hint),)
+    by_writer = topology.writer_id in {observation.instance_id, None}  # Else each instance in use would ask once more.
+    names = {each.id for each in topology.instances if by_writer and _is_open(each)} | {topology.hint}
+    return tuple(Ask(each.id) for each in topology.instances if each.id in names and each.id != topology.writer_id)
+
+
+def _is_open(instance: Instance) -> bool:
+    """Tell whether it was silent, or claimed to be a writer, when last asked: few would ever ask it again."""
+    return instance.health is not Health.UP or instance.mode is Mode.WRITABLE
 
 
 def _cause_of(observation: Observation) -> str:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import datetime
 import enum
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aioaurora._core.endpoint import is_server_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 # One round trip gives role, identity and topology; the join keeps the role when the table has no rows.
 PROBE_QUERY = (
@@ -84,21 +87,26 @@ def mode_of(innodb_read_only: object, read_only: object) -> Mode:
 def view_of(columns: Sequence[str], table: Sequence[Sequence[object]], observer: str) -> View | None:
     """Read the rows of `replica_host_status`; None when they tell nothing.
 
-    They tell nothing when there are none, when columns are missing, or when the observer is not among them:
+    They tell nothing when there are none, when columns are missing, or when the observer is not among the fresh ones:
     a restored or cloned cluster keeps the rows of its source (case 2).
     """
-    found = [dict(zip((name.lower() for name in columns), values, strict=True)) for values in table]
+    names = [name.lower() for name in columns]
+    found = [dict(zip(names, map(_plain, values), strict=False)) for values in table]
     stamped = [(row, stamp) for row in found if (stamp := _stamp_of(row)) is not None]
-    if not any(row.get("server_id") == observer for row, _ in stamped):
-        return None
-    newest = max(stamp for _, stamp in stamped)
-    names = [str(row["server_id"]) for row, _ in stamped]
+    newest = max((stamp for _, stamp in stamped), default=0.0)
     rows = [_row_of(row, newest - stamp) for row, stamp in stamped if newest - stamp <= ROWS_KEPT_S]
+    if all(row.server_id != observer for row in rows):
+        return None
     return View(
         stamp=newest,
         rows=tuple(row for row in rows if is_server_id(row.server_id)),
-        ignored=tuple(name for name in names if not is_server_id(name)),
+        ignored=tuple(row.server_id for row in rows if not is_server_id(row.server_id)),
     )
+
+
+def _plain(value: object) -> object:
+    """Give text as text: with some character sets it comes as bytes."""
+    return value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else value
 
 
 def _row_of(row: Mapping[str, object], age_s: float) -> Row:
@@ -125,5 +133,4 @@ def _lag_of(milliseconds: object) -> float | None:
 
 
 def _is_on(value: object) -> bool:
-    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
-    return text.upper() not in {"0", "OFF", "FALSE"}
+    return str(_plain(value)).upper() not in {"0", "OFF", "FALSE"}

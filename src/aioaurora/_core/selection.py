@@ -35,17 +35,19 @@ def chosen(
         role: What the instance must be; None: any, as it comes.
         pinned: The only instance that will do.
         chance: From 0 to 1, to spread readers.
-        avoid: Readers that have just failed this request.
+        avoid: Readers that have just failed this request: tried again only where there is nobody else.
     """
     if pinned is not None:
         return _pinned(state, pinned, role)
     if role is Role.WRITER:
         return _writer(state)
-    readers = [reader for reader in state.topology.readers if reader.id not in avoid]
-    if readers:
-        return Chosen(readers[int(chance * len(readers)) % len(readers)], role)
+    readers = state.topology.readers
+    untried = [reader for reader in readers if reader.id not in avoid]
     writer = lease_target(state)
-    return None if writer is None else Chosen(writer, None, is_fallback=True)
+    if writer is not None and not untried:
+        return Chosen(writer, None, is_fallback=role is Role.READER)
+    candidates = untried or readers
+    return Chosen(candidates[int(chance * len(candidates)) % len(candidates)], role) if candidates else None
 
 
 def _writer(state: State) -> Chosen | Hopeless | None:

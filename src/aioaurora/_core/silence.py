@@ -30,13 +30,17 @@ class Patience:
 
     def next_check(self, silence: Silence) -> float:
         """Give the loop time of the next moment at which the verdict can change."""
-        marks = (
-            silence.asked_at + self.suspect_after,
-            silence.last_sign_at + self.dead_after,
-            silence.last_sign_at + self.stalled_after,
-        )
-        ahead = [mark for mark in marks if mark > silence.now]
+        ahead = [mark for mark in self.marks(silence) if mark > silence.now]
         return min([*ahead, silence.now + self.suspect_after])
+
+    def marks(self, silence: Silence) -> tuple[float, float, float]:
+        """Give the loop times from which it counts as late, as dead if nobody is there, and as stalled."""
+        late_at = max(silence.asked_at, silence.last_sign_at) + self.suspect_after
+        return (
+            late_at,
+            max(late_at, silence.last_sign_at + self.dead_after),
+            max(late_at, silence.last_sign_at + self.stalled_after),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +62,10 @@ class Silence:
 
 
 def judged(silence: Silence, patience: Patience) -> Verdict:
-    """Judge a silence; a sign of life since the question takes every suspicion back."""
-    silent_s = silence.now - silence.last_sign_at
-    if silent_s >= patience.stalled_after:
+    """Judge a silence; a sign of life takes every suspicion back, and nothing is suspected before it was asked."""
+    late_at, dead_at, stalled_at = patience.marks(silence)
+    if silence.now >= stalled_at:
         return Verdict.STALLED
-    if silent_s >= patience.dead_after and silence.connect_hangs and silence.unacknowledged is not False:
+    if silence.now >= dead_at and silence.connect_hangs and silence.unacknowledged is not False:
         return Verdict.DEAD
-    waited_s = silence.now - max(silence.asked_at, silence.last_sign_at)
-    return Verdict.SUSPECT if waited_s >= patience.suspect_after else Verdict.HEALTHY
+    return Verdict.SUSPECT if silence.now >= late_at else Verdict.HEALTHY

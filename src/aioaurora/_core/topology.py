@@ -1,25 +1,31 @@
 """What we believe of a cluster, and how an observation changes it.
 
-Direct evidence beats reports: only what an instance says of itself makes it the writer. Its rows add instances,
-say how far readers lag, and hint where to look; only a verified writer's own view removes anything.
+Direct evidence beats reports: only what an instance says of itself makes it the writer, or brings it back. Its rows
+add instances, say how far readers lag, and hint where to look; only a verified writer's own view removes anything, and
+only what nobody has heard of for a while: a writer that has just been promoted lists nobody but itself.
 
 Two that say writable: the one that turned so last wins, as seen by us or by its connection ids starting anew.
-The other is no reader either until it says so (case 1).
+The other is no reader either until it says so (case 1). A writer that is merely late gives way to a new claim, not to
+one that lost against it before: that is the old writer, fenced, and still answering.
 """
 
 from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from aioaurora._core.endpoint import Endpoint, EndpointKind
+from aioaurora._core.endpoint import Endpoint, EndpointKind, is_server_id
 from aioaurora._core.observation import Mode, Observation, Row, View
+from aioaurora.errors import InvalidEndpoint
 
-# A reader that was written off and is heard of again by the others for this long is worth another try.
-BENCHED_S = 5.0
-FRESH_ROW_S = 10.0
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# An instance that the writer does not list and that has been silent for this long was deleted. Less would drop all
+# readers whenever a writer that was just promoted has not heard from them yet (case 7).
+FORGOTTEN_AFTER_S = 60.0
 
 
 class Health(enum.StrEnum):
@@ -41,7 +47,7 @@ class Instance:
         mode: What it said of itself last; None while it has not been asked.
         lag_s: How far it is behind the writer, in seconds, as last reported; None: unknown.
         health: Whether it answers.
-        generation: How often it was written off; connections of an older generation are stale.
+        generation: Grows when it is written off; connections of an older generation are stale.
     """
 
     id: str
@@ -52,18 +58,25 @@ class Instance:
     health: Health = Health.UP
     generation: int = 0
     turned_at: float = -math.inf  # When we saw it turn writable.
-    thread_id: int = 0
-    down_at: float = -math.inf
+    thread_id: int = 0  # Of the newest connection to it; 0: unknown.
+    broke_at: float = -math.inf  # When a connection of this generation broke last.
+    heard_at: float = field(default=-math.inf, compare=False)  # By its own word or by others'; no news to wait for.
 
     @property
-    def claim(self) -> tuple[float, int]:
+    def claim(self) -> tuple[float, float]:
         """How good its claim to be the writer is: turned last, then restarted last."""
-        return self.turned_at, -self.thread_id
+        return self.turned_at, -(self.thread_id or math.inf)
 
     @property
     def is_sound_writer(self) -> bool:
         """Whether it said writable, and answers."""
         return self.mode is Mode.WRITABLE and self.health is Health.UP
+
+    @property
+    def is_sound_reader(self) -> bool:
+        """Whether it may be asked to read: it answers, and did not say that it is, or was a moment ago, a writer."""
+        is_plain_replica = self.mode is Mode.FROZEN and self.id == self.host
+        return self.health is Health.UP and (self.mode in {None, Mode.READ_ONLY} or is_plain_replica)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +96,7 @@ class Topology:
     instances: tuple[Instance, ...] = ()
     stamp: float = -math.inf  # Of the newest view that was taken in.
     hint: str | None = None  # Whom the newest view calls the writer.
+    floor: int = 0  # Generation of new instances: above those of the ones that were removed.
 
     @property
     def cluster(self) -> str:
@@ -98,11 +112,7 @@ class Topology:
     @property
     def readers(self) -> tuple[Instance, ...]:
         """Instances that may be asked to read: up, and not claiming to be a writer."""
-        return tuple(
-            instance
-            for instance in self.instances
-            if instance.id != self.writer_id and instance.mode is not Mode.WRITABLE and instance.health is Health.UP
-        )
+        return tuple(instance for instance in self.instances if instance.is_sound_reader)
 
     def get(self, instance_id: str | None) -> Instance | None:
         """Look an instance up by id."""
@@ -124,7 +134,7 @@ def merged(topology: Topology, observation: Observation, now: float) -> Topology
     heard = _with_observer(topology, observation, now)
     observer = heard.get(observation.instance_id)
     assert observer is not None  # noqa: S101 - put there by the line above
-    crowned = _crowned(heard, observer)
+    crowned = _crowned(heard, observer, topology.get(observer.id), now)
     if observation.view is None:
         return crowned
     by_writer = crowned.writer_id == observer.id and observer.is_sound_writer
@@ -133,13 +143,13 @@ def merged(topology: Topology, observation: Observation, now: float) -> Topology
     return _with_view(crowned, observation.view, by_writer=by_writer, now=now)
 
 
-def written_off(topology: Topology, instance_id: str, now: float) -> Topology:
+def written_off(topology: Topology, instance_id: str) -> Topology:
     """Count an instance's connections as stale from now on."""
     instance = topology.get(instance_id)
     if instance is None:
         return topology
     return topology.with_instance(
-        replace(instance, health=Health.DOWN, generation=instance.generation + 1, down_at=now)
+        replace(instance, health=Health.DOWN, generation=instance.generation + 1, broke_at=-math.inf)
     )
 
 
@@ -154,7 +164,7 @@ def suspected(topology: Topology, instance_id: str) -> Topology:
 def _with_observer(topology: Topology, observation: Observation, now: float) -> Topology:
     instance_id = observation.instance_id
     host, port = _place_of(topology, observation)
-    known = topology.get(instance_id) or Instance(id=instance_id, host=host, port=port)
+    known = topology.get(instance_id) or Instance(id=instance_id, host=host, port=port, generation=topology.floor)
     turned = observation.mode is Mode.WRITABLE and (known.mode is Mode.READ_ONLY or _has_restarted(known, observation))
     instance = replace(
         known,
@@ -165,12 +175,13 @@ def _with_observer(topology: Topology, observation: Observation, now: float) -> 
         turned_at=now if turned else known.turned_at,
         thread_id=observation.thread_id or known.thread_id,
         lag_s=0.0 if observation.mode is Mode.WRITABLE else known.lag_s,
+        heard_at=now,
     )
     # A name that answers with another id was given to another instance: the old one has lost it (case 51).
     others = [
         other for other in topology.instances if other.id != instance_id and (other.host, other.port) != (host, port)
     ]
-    return replace(topology, instances=_sorted([*others, instance]))
+    return _with_instances(topology, [*others, instance])
 
 
 def _has_restarted(known: Instance, observation: Observation) -> bool:
@@ -184,7 +195,9 @@ def _place_of(topology: Topology, observation: Observation) -> tuple[str, int]:
     if observation.server_id is None or endpoint.pattern is None or _is_instance_name(endpoint, observation.host):
         return observation.host, observation.port
     known = topology.get(observation.server_id)
-    return (known.host, known.port) if known else endpoint.instance_host(observation.server_id)
+    if known is not None:
+        return known.host, known.port
+    return _named_place(endpoint, observation.server_id) or (observation.host, observation.port)
 
 
 def _is_instance_name(endpoint: Endpoint, host: str) -> bool:
@@ -196,38 +209,72 @@ def _is_instance_name(endpoint: Endpoint, host: str) -> bool:
     return host == f"{before}{label}{after}" and "." not in label
 
 
-def _crowned(topology: Topology, observer: Instance) -> Topology:
+def _crowned(topology: Topology, observer: Instance, before: Instance | None, now: float) -> Topology:
+    """Make the observer the writer if its claim is the best; `before` is what was known of it."""
     if observer.mode is not Mode.WRITABLE or observer.id == topology.writer_id:
         return topology
     incumbent = topology.get(topology.writer_id)
-    if incumbent is not None and incumbent.is_sound_writer and incumbent.claim >= observer.claim:
+    claimed_before = before is not None and before.mode is Mode.WRITABLE
+    if incumbent is not None and _holds(incumbent, observer, claimed_before=claimed_before):
         return topology
+    if topology.writer_id is not None:  # It took over from one that we knew: it has turned since, whenever that was.
+        topology = topology.with_instance(replace(observer, turned_at=now))
     return replace(topology, writer_id=observer.id, epoch=topology.epoch + 1)
+
+
+def _holds(incumbent: Instance, claimant: Instance, *, claimed_before: bool) -> bool:
+    """Tell whether the writer stays the writer against another one that says writable."""
+    if incumbent.mode is not Mode.WRITABLE or incumbent.health is Health.DOWN:
+        return False
+    if incumbent.health is Health.SUSPECT and not claimed_before:
+        return False
+    return incumbent.claim >= claimant.claim
 
 
 def _with_view(topology: Topology, view: View, *, by_writer: bool, now: float) -> Topology:
     rows = {row.server_id: row for row in view.rows}
-    known = {instance.id: instance for instance in topology.instances}
-    kept = [instance for instance in known.values() if instance.id in rows or not by_writer]
-    new = [_new_instance(topology.endpoint, server_id) for server_id in rows if server_id not in known]
-    instances = [_heard_of(instance, rows.get(instance.id), topology.writer_id, now) for instance in [*kept, *new]]
-    return replace(topology, instances=_sorted(instances), stamp=view.stamp, hint=_hint_of(view.rows))
+    kept = [each for each in topology.instances if each.id in rows or not (by_writer and _is_forgotten(each, now))]
+    known = {instance.id for instance in topology.instances}
+    new = [_new_instance(topology, server_id) for server_id in rows if server_id not in known]
+    heard = [_heard_of(each, rows.get(each.id), topology.writer_id, now) for each in [*kept, *new] if each is not None]
+    return replace(_with_instances(topology, heard), stamp=view.stamp, hint=_hint_of(view.rows))
 
 
-def _new_instance(endpoint: Endpoint, server_id: str) -> Instance:
-    host, port = endpoint.instance_host(server_id)
-    return Instance(id=server_id, host=host, port=port)
+def _with_instances(topology: Topology, instances: Iterable[Instance]) -> Topology:
+    """Put these in the place of all; whoever of the others comes back begins above its old generation."""
+    kept = _sorted(instances)
+    ids = {instance.id for instance in kept}
+    gone = [instance.generation + 1 for instance in topology.instances if instance.id not in ids]
+    return replace(topology, instances=kept, floor=max([topology.floor, *gone]))
+
+
+def _is_forgotten(instance: Instance, now: float) -> bool:
+    """Tell whether nobody has heard of it for long; the silence of one that is suspected is being judged."""
+    return now - instance.heard_at >= FORGOTTEN_AFTER_S and instance.health is not Health.SUSPECT
+
+
+def _new_instance(topology: Topology, server_id: str) -> Instance | None:
+    place = _named_place(topology.endpoint, server_id)
+    if place is None:
+        return None
+    return Instance(id=server_id, host=place[0], port=place[1], generation=topology.floor)
+
+
+def _named_place(endpoint: Endpoint, server_id: str) -> tuple[str, int] | None:
+    """Tell where an instance should be; None if its id, or what is known of the cluster, gives no name."""
+    if endpoint.pattern is None or not is_server_id(server_id):
+        return None
+    try:
+        return endpoint.instance_host(server_id)
+    except InvalidEndpoint:
+        return None
 
 
 def _heard_of(instance: Instance, row: Row | None, writer_id: str | None, now: float) -> Instance:
     if row is None:
         return instance
-    back = instance.health is Health.DOWN and row.age_s < FRESH_ROW_S and now - instance.down_at > BENCHED_S
-    return replace(
-        instance,
-        lag_s=instance.lag_s if instance.id == writer_id else row.lag_s,
-        health=Health.UP if back and instance.id != writer_id else instance.health,
-    )
+    lag_s = instance.lag_s if instance.id == writer_id else row.lag_s
+    return replace(instance, lag_s=lag_s, heard_at=max(instance.heard_at, now - row.age_s))
 
 
 def _hint_of(rows: Iterable[Row]) -> str | None:
