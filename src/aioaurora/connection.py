@@ -258,7 +258,11 @@ class Connection(Session):
                     raise
             else:
                 return
-        await self._alone(self._made_whole)
+        self._busy = True
+        try:
+            await self._redial(self)
+        finally:
+            self._busy = False
 
     def _tell_loss(self, *, reconnect: bool) -> None:
         loss, self._loss = self._loss, None
@@ -266,9 +270,6 @@ class Connection(Session):
             raise loss
         if not reconnect:
             raise Error("Already closed")
-
-    async def _made_whole(self) -> None:
-        await self._redial(self)
 
     async def reopen(self) -> None:
         """Connect to the same server again, as `redial` does where there is no cluster."""

@@ -321,16 +321,8 @@ class Session(Life):
         return row if asked else None
 
     async def _ask_all(self, text: str) -> tuple[Any, ...] | None:
-        async def read_all() -> tuple[Any, ...] | None:
-            await self._read_query_result()
-            while self._result is not None and self._result.has_next:
-                await self._read_query_result()
-            rows = self._result.rows if self._result is not None else None
-            self._result = None
-            return rows[0] if rows else None
-
         try:  # Not `_alone`: nobody else has this session yet, or `ping` is making it whole and has it alone.
-            return await self._sent(Command.QUERY, text, read_all)
+            return await self._sent(Command.QUERY, text, self.read_last_row)
         except BaseException as error:
             await self._failed(error)
             raise

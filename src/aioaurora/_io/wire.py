@@ -8,6 +8,7 @@ one copy of the buffer. The buffer is asyncio's private attribute: where it is m
 from __future__ import annotations
 
 import asyncio
+import struct
 from typing import TYPE_CHECKING
 
 from aioaurora._io import driver
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _HEADER = 4
 _NULL, _TWO_BYTES, _THREE_BYTES = 251, 252, 253
 _EOF, _ERR = 0xFE, 0xFF
+_COLUMN_TAIL = struct.Struct("<HIB5x")  # Character set, length and type; the names stand before.
+_BINARY = 63  # The character set of what is no text; numbers have it, too.
+_TEXTS = frozenset((15, *range(245, 256)))
 
 
 class OutOfStep(driver.InternalError):
@@ -133,10 +137,27 @@ class Result(driver.MySQLResult):
                 wire.server_status = self.server_status or 0
 
 
+class BareResult(Result):
+    """A result whose rows matter and whose columns' names do not: taking those apart costs more than the rows."""
+
+    field_count: int
+
+    async def _get_descriptions(self) -> None:
+        wire: Wire = self.connection
+        self.converters = []
+        for _ in range(self.field_count):
+            column = (await wire._read_packet()).get_all_data()  # noqa: SLF001 - As above.
+            charset, _, kind = _COLUMN_TAIL.unpack(column[-_COLUMN_TAIL.size :])
+            encoding = None if charset == _BINARY and kind in _TEXTS else wire.encoding
+            self.converters.append((encoding, wire.decoders.get(kind)))
+        self._check_packet_is_eof(await wire._read_packet())  # noqa: SLF001 - As above.
+
+
 class Wire(driver.Connection):
     """aiomysql's connection, reading as this module says."""
 
     is_peeking: bool = False
+    _answered: int = 0  # Statements of the last packet that have their answer.
     is_established: bool = False  # False while logging in: an ERR that comes then is the reason, whatever its number.
 
     async def _read_packet(self, packet_type: type[MysqlPacket] = MysqlPacket) -> MysqlPacket:
@@ -163,6 +184,16 @@ class Wire(driver.Connection):
             self._end_with_error()
             raise driver.error_in(data)
         return packet_type(data, self._encoding)
+
+    async def read_last_row(self) -> tuple[Any, ...] | None:
+        """Read all results of a packet of statements; give the first row of the last one."""
+        while True:
+            result = BareResult(self)
+            await result.read()
+            self._answered += 1
+            self.server_status = result.server_status or 0
+            if not result.has_next:
+                return result.rows[0] if result.rows else None
 
     async def fetch_one(self, result: Result) -> tuple[Any, ...] | None:
         """Read one row of an unbuffered result."""
