@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from aioaurora.cli.drill.judge import Stall
-from aioaurora.events import FailoverStarted, InstanceLost, InstanceSuspected
+from aioaurora.events import FailoverFinished, FailoverStarted, InstanceLost, InstanceSuspected
 
 if TYPE_CHECKING:
     from aioaurora.events import Event
@@ -26,8 +26,8 @@ class Suspicions:
         match event:
             case InstanceSuspected(instance=instance) | InstanceLost(instance=instance):
                 self._note(instance)
-            case FailoverStarted(writer=writer) if writer is not None:
-                self._note(writer)
+            case FailoverStarted(writer=writer) | FailoverFinished(old_writer=writer) if writer is not None:
+                self._note(writer)  # A new writer may be seen before the old one's silence is.
             case _:
                 pass
 
