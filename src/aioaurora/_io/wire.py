@@ -25,6 +25,7 @@ _NULL, _TWO_BYTES, _THREE_BYTES = 251, 252, 253
 _EOF, _ERR = 0xFE, 0xFF
 _COLUMN_TAIL = struct.Struct("<HIB5x")  # Character set, length and type; the names stand before.
 _BINARY = 63  # The character set of what is no text; numbers have it, too.
+_WHOLE_NUMBERS = frozenset((1, 2, 3, 8, 9))
 _TEXTS = frozenset((15, *range(245, 256)))
 
 
@@ -149,7 +150,8 @@ class BareResult(Result):
             column = (await wire._read_packet()).get_all_data()  # noqa: SLF001 - As above.
             charset, _, kind = _COLUMN_TAIL.unpack(column[-_COLUMN_TAIL.size :])
             encoding = None if charset == _BINARY and kind in _TEXTS else wire.encoding
-            self.converters.append((encoding, wire.decoders.get(kind)))
+            # Not by the user's own converters: what we ask of a server is for us to read.
+            self.converters.append((encoding, int if kind in _WHOLE_NUMBERS else None))
         self._check_packet_is_eof(await wire._read_packet())  # noqa: SLF001 - As above.
 
 
