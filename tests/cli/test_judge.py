@@ -161,6 +161,25 @@ def test_a_silence_that_is_noticed_late_or_never_breaks_the_third_promise(suspec
     assert promises_broken(ledger(attempt()), scene(suspected_at=suspected_at)) == [3]
 
 
+def test_a_statement_that_hangs_beyond_the_new_writer_breaks_the_third_promise():
+    """It ends when another writer is verified."""
+    cut = attempt(Told.ROLLED_BACK, rows=("cut",), began_at=99.9, ended_at=104.0, step=Step.INSIDE)
+
+    assert promises_broken(ledger(cut, attempt(client=0)), scene()) == [3]
+
+
+def test_a_statement_may_hang_until_the_stall_times_out():
+    """Where no other writer appears for so long, and not longer."""
+    stage = scene(mode="blackhole", promoted_at=140.0, ended_at=142.0)
+    back = attempt(ended_at=140.05)
+
+    def cut(at):
+        return attempt(Told.ROLLED_BACK, rows=("cut",), began_at=99.9, ended_at=at, step=Step.INSIDE)
+
+    assert promises_broken(ledger(cut(116.2), back), stage) == []
+    assert promises_broken(ledger(cut(118.0), back), stage) == [3]
+
+
 def test_a_plain_client_notices_by_its_first_error():
     """A connect that fails counts as well as a statement."""
     history = ledger(attempt(Told.NOTHING, side=Side.PLAIN, ended_at=102.0), connects=(failed_connect(),))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MEDIAN_WITHIN_S, WORST_WITHIN_S, DETECTED_WITHIN_S = 0.15, 0.5, 3.0
 # A silent writer is suspected when a heartbeat is late: heartbeat_interval + suspect_after.
 SILENCE_NOTICED_S = 1.0 + 0.25
+# stall_timeout, counted by a heartbeat: nothing waits longer for an instance that says nothing.
+HANGS_AT_MOST_S = 15.0 + 1.0
 # max_connecting, and a heartbeat and a probe beside it.
 CONNECTS_AT_ONCE = 4 + 2
 SILENT_MODES = frozenset({"blackhole"})
@@ -92,6 +94,7 @@ class Figures:
     Attributes:
         detection_s: From the fault to the first suspicion (ours) or the first error (plain); None: there was none.
         first_writes_s: Of each client that wrote again, from the moment counted from to its first acknowledged write.
+        longest_hang_s: From the fault to the end of the statement that was cut off last; 0: none was.
         clients: How many there are.
         errors: What writers saw, by class.
         outcomes: What failed writes were reported as.
@@ -112,6 +115,7 @@ class Figures:
     side: Side
     detection_s: float | None
     first_writes_s: tuple[float, ...]
+    longest_hang_s: float
     clients: int
     errors: Mapping[str, int]
     outcomes: Mapping[str, int]
@@ -164,6 +168,7 @@ def figures(ledger: Ledger, scene: Scene, side: Side) -> Figures:
         side=side,
         detection_s=_detection_s(own, scene, side),
         first_writes_s=_first_writes_s(own, scene),
+        longest_hang_s=_longest_hang_s(own, scene),
         clients=scene.clients,
         errors=dict(errors.most_common()),
         outcomes=dict(Counter(str(each.told) for each in failed).most_common()),
@@ -216,6 +221,15 @@ def _broken_waits(found: Figures, scene: Scene) -> Iterable[Broken]:
     for what, value, limit in (("median", found.median_s, MEDIAN_WITHIN_S), ("worst", found.worst_s, WORST_WITHIN_S)):
         if value is not None and value - scene.worst_stall_s(start, start + value) > limit:
             yield Broken(2, f"{what} first write {value:.3f} s after the promotion; promised are {limit} s")
+    yield from _broken_silences(found, scene)
+
+
+def _broken_silences(found: Figures, scene: Scene) -> Iterable[Broken]:
+    # A statement ends when another writer is verified, or at the stall's time-out.
+    limit = min(scene.counted_from - scene.fault_at + WORST_WITHIN_S, HANGS_AT_MOST_S + WORST_WITHIN_S)
+    hung = found.longest_hang_s
+    if hung - scene.worst_stall_s(scene.fault_at, scene.fault_at + hung) > limit:
+        yield Broken(3, f"a statement hung for {hung:.2f} s after the fault; promised are {limit:.2f} s")
     waited = found.detection_s
     if waited is None:
         yield Broken(3, "the driver never suspected the old writer")
@@ -258,6 +272,11 @@ def _first_writes_s(own: Ledger, scene: Scene) -> tuple[float, ...]:
         if each.told is Told.DONE and each.ended_at >= scene.promoted_at:
             first.setdefault(each.client, max(each.ended_at - scene.counted_from, 0.0))
     return tuple(sorted(first.values()))
+
+
+def _longest_hang_s(own: Ledger, scene: Scene) -> float:
+    cut_off = [each for each in own.attempts if each.told is not Told.DONE and each.ended_at >= scene.fault_at]
+    return max((each.ended_at - max(each.began_at, scene.fault_at) for each in cut_off), default=0.0)
 
 
 def _repeated_in(all_of_it: Ledger, window: Ledger, held: frozenset[str]) -> int:

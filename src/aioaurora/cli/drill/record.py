@@ -71,6 +71,7 @@ def _figures(found: Figures) -> dict[str, Any]:
         "detection_s": _rounded(found.detection_s),
         "first_write_median_s": _rounded(found.median_s),
         "first_write_worst_s": _rounded(found.worst_s),
+        "longest_hang_s": _rounded(found.longest_hang_s),
         "clients_writing_again": len(found.first_writes_s),
         "acknowledged": found.acknowledged,
         "errors": dict(found.errors),

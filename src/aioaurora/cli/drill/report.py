@@ -87,6 +87,7 @@ def _rows(judged: Judged) -> list[tuple[str, Text, Text]]:
         row("noticed after the fault", _seconds(ours.detection_s), _seconds(plain.detection_s)),
         row("promoted to first write, median", _seconds(ours.median_s), _seconds(plain.median_s)),
         row("promoted to first write, worst", _seconds(ours.worst_s), _seconds(plain.worst_s)),
+        row("longest hang of a statement", _seconds(ours.longest_hang_s), _seconds(plain.longest_hang_s)),
         row("clients that write again", _again(ours), _again(plain)),
         row("writes acknowledged", str(ours.acknowledged), str(plain.acknowledged)),
         row("errors that writers saw", _counted(ours.errors), _counted(plain.errors)),
