@@ -40,6 +40,7 @@ _INTEGERS, _FLOATS, _BLOBS = {1, 2, 3, 8, 9, 13}, {4, 5}, {249, 250, 251, 252, 2
 _BINARY = 63
 _POLL_S = 0.005
 _NO_SUCH_THREAD = 1094
+_MORE_RESULTS = 8
 _FAST_DONE, _FULL = b"\x01\x03", b"\x01\x04"
 
 
@@ -127,15 +128,16 @@ class Control:
 
     async def kill(self, ids: Collection[int]) -> None:
         """End these sessions of the engine and wait until their transactions are undone."""
-        for each in ids:
-            await self._kill("KILL", each)
-        while await self.commands(ids):  # noqa: ASYNC110 - the engine tells nobody when it is done
+        pending = set(ids)
+        while living := await self.commands(ids):
+            if pending and await self._kill("KILL", living, pending & living.keys()):
+                pending.clear()
             await asyncio.sleep(_POLL_S)
 
     async def kill_queries(self, ids: Collection[int]) -> None:
         """End what these sessions run, and wait until they are idle; their transactions stay open."""
-        for each in ids:
-            await self._kill("KILL QUERY", each)
+        living = await self.commands(ids)
+        await self._kill("KILL QUERY", living, living.keys())
         await self.idle(ids)
 
     async def idle(self, ids: Collection[int]) -> None:
@@ -155,12 +157,20 @@ class Control:
         """Return those of these sessions that are running something."""
         return [number for number, command in (await self.commands(ids)).items() if command != "Sleep"]
 
-    async def _kill(self, verb: str, number: int) -> None:
+    async def _kill(self, verb: str, living: dict[int, str], ids: Collection[int]) -> bool:
+        """Kill in one packet, those first that are running something; False when one was gone already.
+
+        One that waits for a lock would else get it from one that was killed before it, and commit.
+        """
+        ordered = sorted(ids, key=lambda number: (living[number] == "Sleep", -number))
         try:
-            await self.execute(f"{verb} {number}")
+            if ordered:
+                await self.execute("; ".join(f"{verb} {number}" for number in ordered))
         except EngineError as error:
             if error.errno != _NO_SUCH_THREAD:
                 raise
+            return False
+        return True
 
     # --- the protocol -----------------------------------------------------------------------------------------------
 
@@ -180,7 +190,9 @@ class Control:
     async def _opened(self) -> socket.socket:
         sock = self._sock = await self._engine.open()
         _, payload = await read_packet(sock)
-        answer = await log_in(sock, self._engine, Greeting.parse(payload), database=self._database)
+        answer = await log_in(
+            sock, self._engine, Greeting.parse(payload), capabilities=Flag.MULTI_STATEMENTS, database=self._database
+        )
         if answer[0] == ERR:
             error = EngineError(answer)
             sentence = f"the engine {self._engine.name!r} refuses {self._engine.user!r}: {error.sentence}"
@@ -189,9 +201,18 @@ class Control:
 
 
 async def _result(sock: socket.socket) -> tuple[int, list[tuple[Value, ...]]]:
-    payload = await _payload(sock)
-    if payload[0] == OK:
-        return lenenc(payload, 1)[0] or 0, []
+    """Read all results of a packet; return what the last one says."""
+    while True:
+        payload = await _payload(sock)
+        if payload[0] != OK:
+            return await _rows(sock, payload)
+        changed, at = lenenc(payload, 1)
+        _, at = lenenc(payload, at)
+        if not payload[at] & _MORE_RESULTS:
+            return changed or 0, []
+
+
+async def _rows(sock: socket.socket, payload: bytes) -> tuple[int, list[tuple[Value, ...]]]:
     count, _ = lenenc(payload, 0)
     kinds = [_kind(await _payload(sock)) for _ in range(count or 0)]
     await _payload(sock)

@@ -28,6 +28,7 @@ class Flag(enum.IntFlag):
     TLS = 1 << 11
     TRANSACTIONS = 1 << 13
     SECURE_CONNECTION = 1 << 15
+    MULTI_STATEMENTS = 1 << 16
     PLUGIN_AUTH = 1 << 19
     ATTRIBUTES = 1 << 20
     LENENC_AUTH = 1 << 21
