@@ -228,8 +228,8 @@ def _observed(state: State, observation: Observation, now: float) -> tuple[State
         case ReaderOnly() if observation.mode is not Mode.FROZEN:
             return state, (*aborts, *_questions(topology, observation))
         case _:
-            searching, started_ = _start(state, _cause_of(observation), now)
-            return searching, (*started_, *aborts)
+            searching, begun = _start(state, _cause_of(observation), now)
+            return searching, (*begun, *aborts)
 
 
 def _demoted(state: State, instance_id: str, now: float) -> tuple[State, tuple[Command, ...]]:
@@ -309,8 +309,8 @@ def _questions(topology: Topology, observation: Observation) -> tuple[Command, .
 
 
 def _is_open(instance: Instance) -> bool:
-    """Tell whether it was silent, or claimed to be a writer, when last asked: few would ever ask it again."""
-    return instance.health is not Health.UP or instance.mode is Mode.WRITABLE
+    """Tell whether it was silent, or no reader, when last asked: else nobody would ever ask it again."""
+    return instance.health is not Health.UP or instance.mode in {Mode.WRITABLE, Mode.FROZEN}
 
 
 def _cause_of(observation: Observation) -> str:

@@ -217,7 +217,7 @@ def _crowned(topology: Topology, observer: Instance, before: Instance | None, no
     claimed_before = before is not None and before.mode is Mode.WRITABLE
     if incumbent is not None and _holds(incumbent, observer, claimed_before=claimed_before):
         return topology
-    if topology.writer_id is not None:  # It took over from one that we knew: it has turned since, whenever that was.
+    if topology.writer is None and topology.writer_id is not None:  # It has turned since, whenever that was.
         topology = topology.with_instance(replace(observer, turned_at=now))
     return replace(topology, writer_id=observer.id, epoch=topology.epoch + 1)
 
@@ -234,9 +234,7 @@ def _holds(incumbent: Instance, claimant: Instance, *, claimed_before: bool) -> 
 def _with_view(topology: Topology, view: View, *, by_writer: bool, now: float) -> Topology:
     rows = {row.server_id: row for row in view.rows}
     kept = [each for each in topology.instances if each.id in rows or not (by_writer and _is_forgotten(each, now))]
-    known = {instance.id for instance in topology.instances}
-    new = [_new_instance(topology, server_id) for server_id in rows if server_id not in known]
-    heard = [_heard_of(each, rows.get(each.id), topology.writer_id, now) for each in [*kept, *new] if each is not None]
+    heard = [_heard_of(each, rows.get(each.id), topology.writer_id, now) for each in [*kept, *_new(topology, rows)]]
     return replace(_with_instances(topology, heard), stamp=view.stamp, hint=_hint_of(view.rows))
 
 
@@ -253,11 +251,17 @@ def _is_forgotten(instance: Instance, now: float) -> bool:
     return now - instance.heard_at >= FORGOTTEN_AFTER_S and instance.health is not Health.SUSPECT
 
 
-def _new_instance(topology: Topology, server_id: str) -> Instance | None:
-    place = _named_place(topology.endpoint, server_id)
-    if place is None:
-        return None
-    return Instance(id=server_id, host=place[0], port=place[1], generation=topology.floor)
+def _new(topology: Topology, server_ids: Iterable[str]) -> list[Instance]:
+    """Make instances of ids that are new; not where their name is known to lead to another one (case 51)."""
+    known = {instance.id for instance in topology.instances}
+    taken = {(instance.host, instance.port) for instance in topology.instances}
+    new: list[Instance] = []
+    for server_id in server_ids:
+        place = _named_place(topology.endpoint, server_id)
+        if server_id not in known and place is not None and place not in taken:
+            new.append(Instance(id=server_id, host=place[0], port=place[1], generation=topology.floor))
+            taken.add(place)
+    return new
 
 
 def _named_place(endpoint: Endpoint, server_id: str) -> tuple[str, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pymysql import err
@@ -42,7 +43,8 @@ async def first_contact(endpoint: Endpoint, dialer: Dialer, *, deadline: float) 
     if observation.server_id is not None and endpoint.pattern is None:
         session.close()
         raise ConfigurationError(_pattern_missing(endpoint, observation))
-    return session, observation
+    # Made just now, so its id counts where two say that they are the writer.
+    return session, replace(observation, thread_id=session.thread_id())
 
 
 async def _first_open(dials: list[Dial[Session]], endpoint: Endpoint, dialer: Dialer, deadline: float) -> Session:

@@ -1,0 +1,122 @@
+"""What a silence means, and when to look again."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from aioaurora._core.silence import Patience, Silence, Verdict, judged
+
+GRAVITY = [Verdict.HEALTHY, Verdict.SUSPECT, Verdict.DEAD, Verdict.STALLED]
+seconds = st.floats(0, 50) | st.sampled_from([0.0, 0.1, 0.25, 1.0, 1.25, 3.0, 15.0])
+patiences = st.builds(
+    Patience,
+    suspect_after=st.floats(0.01, 2),
+    dead_after=st.floats(0.5, 20),
+    stalled_after=st.floats(0.5, 60),
+) | st.just(Patience())
+silences = st.builds(
+    lambda asked, sign, waited, unacknowledged, hangs: Silence(
+        now=max(asked, sign) + waited,
+        asked_at=asked,
+        last_sign_at=sign,
+        unacknowledged=unacknowledged,
+        connect_hangs=hangs,
+    ),
+    seconds,
+    seconds,
+    seconds,
+    st.none() | st.booleans(),
+    st.booleans(),
+)
+
+
+def silence(waited_s, *, unacknowledged=None, hangs=False, idle_s=1.0):
+    """A question asked `waited_s` ago of an instance that was heard of `idle_s` before."""
+    return Silence(
+        now=100.0 + waited_s,
+        asked_at=100.0,
+        last_sign_at=100.0 - idle_s,
+        unacknowledged=unacknowledged,
+        connect_hangs=hangs,
+    )
+
+
+@pytest.mark.parametrize(
+    ("heard", "verdict"),
+    [
+        (silence(0.2), Verdict.HEALTHY),
+        (silence(0.25), Verdict.SUSPECT),
+        (silence(1.9, unacknowledged=True, hangs=True), Verdict.SUSPECT),
+        (silence(2.0, unacknowledged=True, hangs=True), Verdict.DEAD),
+        (silence(2.0, unacknowledged=None, hangs=True), Verdict.DEAD),
+        (silence(2.0, unacknowledged=False, hangs=True), Verdict.SUSPECT),
+        (silence(2.0, unacknowledged=True, hangs=False), Verdict.SUSPECT),
+        (silence(13.9, unacknowledged=False), Verdict.SUSPECT),
+        (silence(14.0, unacknowledged=False), Verdict.STALLED),
+    ],
+)
+def test_two_silences_are_told_apart(heard, verdict):
+    """Late at 0.25 s; dead 3 s after the last sign if nobody is there; stalled at 15 s (DECISIONS 1, case 53)."""
+    assert judged(heard, Patience()) is verdict
+
+
+@hypothesis.given(silences, patiences, seconds)
+def test_verdict_only_worsens_while_nothing_is_heard(heard, patience, longer):
+    """Waiting alone takes no suspicion back."""
+    later = dataclasses.replace(heard, now=heard.now + longer)
+
+    assert GRAVITY.index(judged(later, patience)) >= GRAVITY.index(judged(heard, patience))
+
+
+@hypothesis.given(silences, patiences)
+def test_dead_needs_a_connect_that_hangs(heard, patience):
+    """And bytes that nobody acknowledged, where that can be seen."""
+    if judged(heard, patience) is Verdict.DEAD:
+        assert heard.connect_hangs
+        assert heard.unacknowledged is not False
+
+
+@hypothesis.given(silences, patiences)
+def test_sign_of_life_takes_every_suspicion_back(heard, patience):
+    """Any byte of it, on any connection."""
+    assert judged(dataclasses.replace(heard, last_sign_at=heard.now), patience) is Verdict.HEALTHY
+
+
+@hypothesis.given(silences, patiences)
+def test_nothing_is_suspected_before_it_was_asked_and_had_time_to_answer(heard, patience):
+    """An idle instance says nothing, and may: however rare the questions are."""
+    asked_now = dataclasses.replace(heard, asked_at=heard.now)
+
+    assert judged(asked_now, patience) is Verdict.HEALTHY
+
+
+@hypothesis.given(silences, patiences)
+def test_next_check_is_ahead_and_soon(heard, patience):
+    """A time that has come would spin; one too far would miss a connect that begins to hang."""
+    assert heard.now < patience.next_check(heard) <= heard.now + patience.suspect_after
+
+
+@hypothesis.given(silences, patiences, st.floats(0, 1))
+def test_verdict_changes_at_no_moment_before_the_next_check(heard, patience, share):
+    """So no verdict is late by more than the loop is."""
+    check = patience.next_check(heard)
+    between = heard.now + (check - heard.now) * share
+    hypothesis.assume(between < check)
+
+    assert judged(dataclasses.replace(heard, now=between), patience) is judged(heard, patience)
+
+
+@hypothesis.given(silences)
+def test_checks_come_to_an_end(heard):
+    """Whoever looks at each check finds the instance stalled in the end, after a bounded number of looks."""
+    looks = 0
+
+    while judged(heard, Patience()) is not Verdict.STALLED:
+        heard = dataclasses.replace(heard, now=Patience().next_check(heard))
+        looks += 1
+
+    assert looks <= 15 / 0.25 + 4

@@ -1,0 +1,267 @@
+"""What `merged` keeps whatever instances say, and in whatever order."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+
+import hypothesis
+from hypothesis import strategies as st
+
+from aioaurora._core.endpoint import parse_endpoint
+from aioaurora._core.failover import Observed
+from aioaurora._core.observation import Mode, Observation, Row, View
+from aioaurora._core.topology import Health, Instance, Topology, merged, suspected, written_off
+from tests.core import walks
+
+CLUSTER = walks.ENDPOINTS[0]
+histories = st.tuples(st.sampled_from(walks.ENDPOINTS), walks.histories)
+
+
+def reached(endpoint, history):
+    """The topology that a history leads to, and when that is."""
+    lived = walks.turns(endpoint, history)
+    return (lived[-1].after.topology, lived[-1].now) if lived else (Topology(endpoint=endpoint), 0.0)
+
+
+@hypothesis.given(histories, walks.observations)
+def test_merging_leaves_the_argument_as_it_was(history, observation):
+    """It makes a new value; whoever holds the old one goes on with it."""
+    topology, now = reached(*history)
+    before = copy.deepcopy(topology)
+
+    merged(topology, observation, now)
+
+    assert topology == before
+
+
+@hypothesis.given(histories, walks.observations)
+def test_merging_twice_is_merging_once(history, observation):
+    """The same answer, heard again, is no news."""
+    topology, now = reached(*history)
+
+    once = merged(topology, observation, now)
+
+    assert merged(once, observation, now) == once
+
+
+@hypothesis.given(histories, walks.observations)
+def test_epoch_grows_with_the_writer_and_never_shrinks(history, observation):
+    """One epoch, one writer."""
+    topology, now = reached(*history)
+
+    after = merged(topology, observation, now)
+
+    has_changed = after.writer_id != topology.writer_id
+    assert after.epoch == topology.epoch + has_changed
+    assert (after.epoch == 0) == (after.writer_id is None)
+
+
+@hypothesis.given(histories, walks.observations)
+def test_only_the_word_of_an_instance_makes_it_the_writer(history, observation):
+    """Rows never do (case 1)."""
+    topology, now = reached(*history)
+
+    after = merged(topology, observation, now)
+
+    if after.writer_id != topology.writer_id:
+        assert after.writer_id == observation.instance_id
+        assert observation.mode is Mode.WRITABLE
+        assert after.writer is not None
+
+
+@hypothesis.given(histories, walks.observations)
+def test_rows_change_nobody_s_mode_and_health(history, observation):
+    """They tell where to look."""
+    topology, now = reached(*history)
+
+    after = merged(topology, observation, now)
+
+    others = [each for each in after.instances if each.id != observation.instance_id]
+    before = {each.id: (each.mode, each.health, each.host, each.turned_at) for each in topology.instances}
+    fresh = (None, Health.UP)
+    assert all(
+        (each.mode, each.health, each.host, each.turned_at) == before[each.id]
+        if each.id in before
+        else (each.mode, each.health) == fresh
+        for each in others
+    )
+
+
+@hypothesis.given(histories)
+def test_writer_is_in_no_two_roles(history):
+    """No instance is writer and reader at once, and no two are writers (case 9)."""
+    topology, _ = reached(*history)
+
+    roles = [each.id for each in topology.readers] + ([topology.writer.id] if topology.writer else [])
+
+    assert len(roles) == len(set(roles))
+    assert not any(each.is_sound_writer for each in topology.readers)
+    assert len({each.id for each in topology.instances}) == len(topology.instances)
+
+
+@hypothesis.given(histories)
+def test_two_instances_never_share_a_name(history):
+    """A name leads to one of them (case 51)."""
+    topology, _ = reached(*history)
+
+    direct = [(each.host, each.port) for each in topology.instances if each.mode is not None]
+
+    assert len(direct) == len(set(direct))
+
+
+@hypothesis.given(histories, walks.observations)
+def test_stale_view_changes_nothing(history, observation):
+    """An older view never overwrites a newer one, let alone removes (case 5)."""
+    topology, now = reached(*history)
+    told = dataclasses.replace(observation, view=None)
+    believed = merged(topology, told, now)
+    hypothesis.assume(believed.writer_id != observation.instance_id and math.isfinite(topology.stamp))
+    stale = View(stamp=topology.stamp - 1.0, rows=(Row(server_id="db-9", is_writer=True, age_s=0.0, lag_s=None),))
+
+    assert merged(topology, dataclasses.replace(observation, view=stale), now) == believed
+
+
+@hypothesis.given(histories, walks.observations)
+def test_only_the_writer_s_view_removes_and_only_the_forgotten(history, observation):
+    """Others go only when their very name answers with another id."""
+    topology, now = reached(*history)
+
+    after = merged(topology, observation, now)
+
+    gone = [each for each in topology.instances if after.get(each.id) is None]
+    place = after.get(observation.instance_id)
+    by_writer = after.writer is not None and after.writer.id == observation.instance_id
+    for each in gone:
+        lost_its_name = (each.host, each.port) == (place.host, place.port)
+        assert lost_its_name or (by_writer and now - each.heard_at >= 60.0 and each.health is not Health.SUSPECT)
+
+
+@hypothesis.given(histories, walks.observations)
+def test_generation_never_shrinks_even_over_removal(history, observation):
+    """A connection of an instance that was removed is stale when it is back (case 27)."""
+    topology, now = reached(*history)
+
+    after = merged(topology, observation, now)
+
+    for each in topology.instances:
+        again = after.get(each.id)
+        assert again.generation >= each.generation if again else after.floor > each.generation
+    assert all(each.generation >= topology.floor for each in after.instances if topology.get(each.id) is None)
+
+
+@hypothesis.given(histories, walks.ids)
+def test_writing_off_counts_up_and_takes_out_of_use(history, instance_id):
+    """Its connections are stale from then on."""
+    topology, _ = reached(*history)
+
+    after = written_off(topology, instance_id)
+
+    if topology.get(instance_id) is None:
+        assert after == topology
+    else:
+        assert after.get(instance_id).generation == topology.get(instance_id).generation + 1
+        assert after.get(instance_id).health is Health.DOWN
+        assert instance_id not in {each.id for each in after.readers}
+        assert after.writer is None or after.writer.id != instance_id
+
+
+@hypothesis.given(histories, walks.ids)
+def test_suspicion_alone_makes_nothing_stale(history, instance_id):
+    """It may yet answer (case 53)."""
+    topology, _ = reached(*history)
+
+    after = suspected(topology, instance_id)
+
+    assert [each.generation for each in after.instances] == [each.generation for each in topology.instances]
+    assert (after.epoch, after.writer_id) == (topology.epoch, topology.writer_id)
+    assert after.writer is None or after.writer.id != instance_id
+    before = topology.get(instance_id)
+    assert before is None or before.health is not Health.DOWN or after.get(instance_id).health is Health.DOWN
+
+
+@hypothesis.given(st.permutations(range(4)), st.booleans())
+def test_two_that_say_writable_end_alike_in_any_order(order, with_ids):
+    """At a cold start: connection ids that started anew win, or one of the two stays (case 1)."""
+    said = [("db-1", 90000), ("db-2", 7 if with_ids else 0), ("db-1", 0), ("db-2", 0)]
+    topology = Topology(endpoint=CLUSTER)
+
+    for now, number in enumerate(order):
+        server_id, thread_id = said[number]
+        host, port = CLUSTER.instance_host(server_id)
+        answer = Observation(host=host, port=port, server_id=server_id, mode=Mode.WRITABLE, thread_id=thread_id)
+        topology = merged(topology, answer, float(now))
+
+    assert topology.writer is not None
+    assert topology.writer.id == ("db-2" if with_ids else "db-1")
+    assert topology.epoch <= 3
+    assert topology.readers == ()
+
+
+def test_connection_ids_that_came_in_another_order_are_no_restart():
+    """Connects that overlap may be told of in any order."""
+    topology = Topology(endpoint=CLUSTER)
+    host, port = CLUSTER.instance_host("db-1")
+
+    for now, thread_id in enumerate([1000, 999, 600]):
+        answer = Observation(host=host, port=port, server_id="db-1", mode=Mode.WRITABLE, thread_id=thread_id)
+        topology = merged(topology, answer, float(now))
+    stayed = topology.writer.turned_at
+    restarted = merged(topology, dataclasses.replace(answer, thread_id=4), 9.0)
+
+    assert stayed == float("-inf")
+    assert restarted.writer.turned_at == 9.0
+
+
+@hypothesis.given(histories)
+def test_heartbeat_that_says_the_same_is_no_news(history):
+    """Nobody who waits for a change is woken by it."""
+    topology, now = reached(*history)
+    hypothesis.assume(topology.writer is not None)
+    writer = topology.writer
+    server_id = None if writer.id == writer.host else writer.id
+    answer = Observation(host=writer.host, port=writer.port, server_id=server_id, mode=Mode.WRITABLE)
+
+    assert merged(topology, answer, now + 1.0) == topology
+
+
+def test_repr_says_who_is_who():
+    """As a person would ask."""
+    topology = Topology(
+        endpoint=parse_endpoint("orders.cluster-abc123.us-east-1.rds.amazonaws.com"),
+        epoch=2,
+        writer_id="db-2",
+        instances=(
+            Instance(id="db-1", host="a", port=1, mode=Mode.READ_ONLY),
+            Instance(id="db-2", host="b", port=1, mode=Mode.WRITABLE),
+            Instance(id="db-3", host="c", port=1, health=Health.DOWN),
+        ),
+    )
+
+    assert repr(topology) == "<Topology orders epoch=2 writer=db-2 | db-1:read_only, db-3:unasked(down)>"
+
+
+def test_cluster_without_a_name_is_called_by_its_host():
+    """An address, or a domain of one's own."""
+    topology = Topology(endpoint=parse_endpoint("10.0.0.1"))
+
+    assert topology.cluster == "10.0.0.1"
+
+
+def test_walks_reach_every_phase():
+    """A property over histories that never get anywhere proves nothing."""
+    seen = set()
+
+    @hypothesis.settings(max_examples=300, database=None, derandomize=True)
+    @hypothesis.given(histories)
+    def walk(history):
+        for turn in walks.turns(*history):
+            seen.add(type(turn.after.phase).__name__)
+            seen.add("replaced" if turn.after.topology.epoch > 1 else "")
+            seen.add("removed" if turn.after.topology.floor else "")
+            seen.add("observed" if isinstance(turn.event, Observed) else "lost")
+
+    walk()
+
+    assert {"Unreached", "Steady", "Searching", "ReaderOnly", "replaced", "removed"} <= seen
