@@ -29,7 +29,7 @@ def ran(*words):
         (["--promote-after", "nan"], "more than 0"),
         (["--engine", "dsn"], "--engine dsn and --dsn URL go together"),
         (["--dsn", "mysql://root@127.0.0.1"], "--engine dsn and --dsn URL go together"),
-        (["--clients", "0"], "Invalid value for '--clients'"),
+        (["--clients", "1"], "Invalid value for '--clients'"),
         (["--instances", "1"], "Invalid value for '--instances'"),
         (["--svg", "/no/such/directory/a.svg"], "there is no such directory"),
         (["--url", "no url"], "no url"),

@@ -22,9 +22,17 @@ def test_at_least_half_wait_for_a_statement_and_one_sits_in_a_transaction(client
     assert given.count(Posture.SITTING) == 1
 
 
-def test_a_single_client_waits_for_a_statement():
-    """There is nobody else to."""
-    assert postures(1) == (Posture.WAITING,)
+def test_those_who_wait_have_rows_to_wait_for():
+    """Each its own, and other ones at every fault: a row that was stored cannot be inserted again."""
+    stage = Stage(random.Random(1))
+
+    stage.call((Side.OURS, Side.PLAIN), 4)
+    first = stage.contested_by(Side.OURS)
+    stage.call((Side.OURS, Side.PLAIN), 4)
+
+    assert len(first) == len(set(first)) == 2
+    assert set(first).isdisjoint(stage.contested_by(Side.OURS))
+    assert set(stage.contested_by(Side.PLAIN)).isdisjoint(stage.contested_by(Side.OURS))
 
 
 async def test_the_call_is_over_when_everybody_stands():

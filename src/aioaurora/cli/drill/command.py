@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 BROKEN, BAD_USAGE = 1, 2
 _SEEDS = 1_000_000
-_FEWEST_INSTANCES, _MOST_INSTANCES, _MOST_CLIENTS = 2, 16, 200
+_FEWEST_INSTANCES, _MOST_INSTANCES = 2, 16
+_FEWEST_CLIENTS, _MOST_CLIENTS = 2, 200  # One sits in a transaction, one waits for it.
 
 T = TypeVar("T", bound=str)
 
@@ -36,7 +37,9 @@ Dsn = Annotated[
     str | None, typer.Option(metavar="URL", help="For the engine dsn: mysql://user:password@host:port of any server.")
 ]
 Instances = Annotated[int, typer.Option(min=_FEWEST_INSTANCES, max=_MOST_INSTANCES, help="Of the simulated cluster.")]
-Clients = Annotated[int, typer.Option(min=1, max=_MOST_CLIENTS, help="Writers of each kind, ours and plain aiomysql.")]
+Clients = Annotated[
+    int, typer.Option(min=_FEWEST_CLIENTS, max=_MOST_CLIENTS, help="Writers of each kind, ours and plain aiomysql.")
+]
 Rounds = Annotated[int, typer.Option(min=1, help="How often each failover is run.")]
 Modes = Annotated[
     list[str] | None,

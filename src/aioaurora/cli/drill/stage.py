@@ -1,4 +1,8 @@
-"""What the clients and their conductor share: who does what at the next fault, and who is doing it now."""
+"""What the clients and their conductor share: who does what at the next fault, and who is doing it now.
+
+One client of each side sits in a transaction that has inserted, among others, the rows that those who wait are about to
+insert: their statements hang on its locks until the fault ends both. (MariaDB may take two seconds to kill a SLEEP.)
+"""
 
 from __future__ import annotations
 
@@ -24,12 +28,11 @@ class Posture(enum.StrEnum):
 
 
 def postures(clients: int) -> tuple[Posture, ...]:
-    """Say who does what: the first sits in a transaction, at least half wait for a statement, the others go on."""
+    """Say who of two or more does what: one sits in a transaction, at least half wait, the others go on."""
     waiting = (clients + 1) // 2
     waits = (Posture.WAITING, Posture.WAITING_INSIDE)
-    first = [Posture.SITTING] if clients > 1 else []
     busy = [waits[number % 2] for number in range(waiting)]
-    return tuple([*first, *busy, *[Posture.WRITING] * clients][:clients])
+    return tuple([Posture.SITTING, *busy, *[Posture.WRITING] * clients][:clients])
 
 
 @dataclass(slots=True)
@@ -41,6 +44,8 @@ class Stage:
         taking: Postures still to be taken, by client.
         taken: Postures that clients are in now.
         called: Who is waited for.
+        contested: Ids of the rows that clients wait for.
+        is_locked: Set when the one who sits has inserted those of its side.
         resumed: Set when those who sit go on.
         stirred: Set, and replaced, at every acknowledged write and every posture taken.
         is_over: Whether everybody is to stop.
@@ -50,6 +55,9 @@ class Stage:
     taking: dict[tuple[Side, int], Posture] = field(default_factory=dict)
     taken: dict[tuple[Side, int], Posture] = field(default_factory=dict)
     called: set[tuple[Side, int]] = field(default_factory=set)
+    contested: dict[tuple[Side, int], str] = field(default_factory=dict)
+    is_locked: dict[Side, asyncio.Event] = field(default_factory=dict)
+    calls: int = 0
     resumed: asyncio.Event = field(default_factory=asyncio.Event)
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     is_over: bool = False
@@ -57,11 +65,16 @@ class Stage:
     def call(self, sides: tuple[Side, ...], clients: int) -> None:
         """Ask every client to take its posture at its next turn."""
         self.resumed.clear()
+        self.contested.clear()
+        self.calls += 1
         for side in sides:
+            self.is_locked[side] = asyncio.Event()
             for client, posture in enumerate(postures(clients)):
                 if posture is not Posture.WRITING:
                     self.taking[side, client] = posture
                     self.called.add((side, client))
+                if posture in {Posture.WAITING, Posture.WAITING_INSIDE}:
+                    self.contested[side, client] = f"{side}-{client}-contested-{self.calls}"
 
     async def all_taken(self, within_s: float) -> None:
         """Wait until all have; those who are late are not waited for."""
@@ -71,10 +84,16 @@ class Stage:
                     await self.acknowledged()
         self.taking.clear()
         self.called.clear()
+        for each in self.is_locked.values():
+            each.set()
 
     def take(self, side: Side, client: int) -> Posture:
         """Give a client the posture for its next turn."""
         return self.taking.pop((side, client), Posture.WRITING)
+
+    def contested_by(self, side: Side) -> tuple[str, ...]:
+        """Return the ids of the rows that clients of a side wait for."""
+        return tuple(row for (who, _), row in self.contested.items() if who == side)
 
     def stand(self, side: Side, client: int, posture: Posture) -> None:
         """Note that a client is in its posture now."""

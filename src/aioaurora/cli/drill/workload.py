@@ -22,12 +22,9 @@ if TYPE_CHECKING:
     from aioaurora.cli.drill.ledger import Ledger
 
 TABLE = "drill"
-COLUMNS = "(id VARCHAR(64) NOT NULL PRIMARY KEY, slept INT)"
+COLUMNS = "(id VARCHAR(64) NOT NULL PRIMARY KEY)"
 # The comment tells the simulator that whoever sends it asked for the writer.
-INSERT = f"INSERT INTO {TABLE} (id, slept) VALUES (%s, 0) /* writer */"  # noqa: S608 - our own name
-INSERT_SLOWLY = f"INSERT INTO {TABLE} (id, slept) VALUES (%s, SLEEP(%s)) /* writer */"  # noqa: S608 - our own name
-# Longer than any failover lasts: a statement that is under way at the fault is cut off by it.
-SLEEPS_S = 90
+INSERT = f"INSERT INTO {TABLE} (id) VALUES (%s) /* writer */"  # noqa: S608 - our own name
 # A client takes its next turn after half to one and a half of this.
 PACE_S = 0.1
 
@@ -141,6 +138,9 @@ class Writer:
         )
         turn = _Turn(self._new_rows(2 if is_transaction else 1), self._loop.time())
         try:
+            if posture in {Posture.WAITING, Posture.WAITING_INSIDE}:
+                await self._stage.is_locked[self._door.side].wait()
+                turn.rows = (*turn.rows[:-1], self._stage.contested[self._who])
             if is_transaction:
                 await self._transaction(session, turn, posture)
             else:
@@ -184,9 +184,8 @@ class Writer:
 
     async def _write(self, session: Session, turn: _Turn, posture: Posture) -> None:
         if posture is Posture.WAITING:
-            await self._insert_slowly(session, turn.rows[0], posture)
-        else:
-            await self._execute(session, INSERT, turn.rows[0])
+            self._stage.stand(*self._who, posture)
+        await self._execute(session, INSERT, turn.rows[0])
 
     async def _transaction(self, session: Session, turn: _Turn, posture: Posture) -> None:
         turn.step = Step.BEGIN
@@ -195,19 +194,21 @@ class Writer:
         turn.step = Step.INSIDE
         await self._execute(session, INSERT, turn.rows[0])
         if posture is Posture.SITTING:
-            self._stage.stand(*self._who, posture)
-            await self._stage.resumed.wait()
+            await self._sits(session)
         if posture is Posture.WAITING_INSIDE:
-            await self._insert_slowly(session, turn.rows[1], posture)
-        else:
-            await self._execute(session, INSERT, turn.rows[1])
+            self._stage.stand(*self._who, posture)
+        await self._execute(session, INSERT, turn.rows[1])
         turn.step = Step.COMMIT
         async with self._door.limit():
             await session.commit()
 
-    async def _insert_slowly(self, session: Session, row: str, posture: Posture) -> None:
-        self._stage.stand(*self._who, posture)
-        await self._execute(session, INSERT_SLOWLY, row, SLEEPS_S)
+    async def _sits(self, session: Session) -> None:
+        """Lock the rows that others are about to insert, and do nothing more until told to go on."""
+        for row in self._stage.contested_by(self._door.side):
+            await self._execute(session, INSERT, row)
+        self._stage.is_locked[self._door.side].set()
+        self._stage.stand(*self._who, Posture.SITTING)
+        await self._stage.resumed.wait()
 
     async def _execute(self, session: Session, sql: str, *arguments: object) -> None:
         async with self._door.limit(), session.cursor() as cursor:
