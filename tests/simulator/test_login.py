@@ -72,6 +72,21 @@ async def test_accounts_have_plugins_of_their_own(started, plugin):
     await dialled(sim, sim.writer, user="other", password="another")
 
 
+@pytest.mark.real_time
+@pytest.mark.loops
+@pytest.mark.parametrize("mode", ["graceful", "crash", "blackhole"])
+async def test_tls_lives_and_dies_on_every_loop(started, mode):
+    """Closing, resetting and silencing an encrypted connection, on asyncio and uvloop."""
+    sim = await started(tls=True, auth=SHA2)
+    connection = await dialled(sim, sim.writer, ssl=trusting(sim))
+
+    await sim.failover(mode, promote_after=0.1, returns_after=0.1)
+    await sim.timeline.wait_for("returned", since=0)
+
+    assert await errno(ask(connection, "SELECT 1")) == 2013
+    await dialled(sim, sim.writer, ssl=trusting(sim))
+
+
 async def test_a_token_is_asked_for_over_tls_only(started):
     """As RDS does for IAM; in the clear there is nothing but 1045; case 20."""
     sim = await started(tls=True)

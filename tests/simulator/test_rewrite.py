@@ -22,7 +22,7 @@ def facts(*, reader=False, frozen=False, mariadb=True):
     )
 
 
-ASKER = Asker(connection_id=7, user="app", engine_id_of={7: 1007, 8: 1008}.get)
+ASKER = Asker(connection_id=7, user="app", sessions={7: 1007, 8: 1008})
 
 
 def on_writer(sql, **how):

@@ -19,6 +19,7 @@ import sqlalchemy
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from aioaurora.simulator import SimulatedCluster
+from aioaurora.simulator.wire import native_scramble
 from tests.simulator.plain_client import ask, close_all, connected, dialled, errno, role
 
 pytestmark = pytest.mark.needs("mariadbd")
@@ -172,6 +173,40 @@ async def test_a_reset_falls_back_to_the_global_character_set(sim):
         await connection._read_ok_packet()
 
         assert await ask(connection, "SELECT @@character_set_client") == [("latin1",)]
+
+
+async def test_the_process_list_is_the_instance_s_own(sim):
+    """Under the ids that KILL takes."""
+    async with connected(sim, sim.writer) as first, connected(sim, sim.writer) as second:
+        await dialled(sim, sim.readers[0])
+        found = await ask(second, "SHOW FULL PROCESSLIST")
+        assert [(row[0], row[1], row[4]) for row in found] == [(1, "app", "Sleep"), (2, "app", "Query")]
+
+        await ask(second, "KILL 1")
+        assert await errno(ask(first, "SELECT 1")) in (1927, 2013)
+        assert await ask(second, "SELECT 1") == [(1,)]
+
+
+async def test_another_user_takes_the_session_over(sim):
+    """COM_CHANGE_USER: a clean session, the other's name, and readers stay readers."""
+    sim.add_user("other", "pass")
+    async with connected(sim, sim.readers[0]) as connection:
+        await ask(connection, "SET @mine = 1")
+        await change_user(connection, "other", "pass", "information_schema")
+
+        assert await ask(connection, "SELECT CURRENT_USER(), @mine, DATABASE()") == [
+            ("other@%", None, "information_schema")
+        ]
+        assert await errno(ask(connection, "DELETE FROM shop.t")) == 1290
+        assert await errno(change_user(connection, "other", "wrong", "")) == 1045
+
+
+async def change_user(connection, user, password, schema):
+    """Send COM_CHANGE_USER with the scramble of the log-in's nonce."""
+    auth = native_scramble(password, connection.salt)
+    names = user.encode() + b"\0" + bytes([len(auth)]) + auth + schema.encode() + b"\0"
+    await connection._execute_command(0x11, names + b"\x2d\0mysql_native_password\0")
+    await connection._read_ok_packet()
 
 
 # --- bytes ----------------------------------------------------------------------------------------------------------

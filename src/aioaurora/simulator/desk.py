@@ -26,6 +26,7 @@ _KEEP_READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
 _TRANSACTION_END = re.compile(
     rb"\s*(?:/\*.*?\*/\s*)*(commit|rollback)\b(?!\s+(?:work\s+)?to\b)", re.IGNORECASE | re.DOTALL
 )
+_OF_SESSIONS = (b"connection_id", b"user", b"kill", b"pseudo_thread", b"processlist")
 _CACHED_BYTES, _CACHED_TEXTS = 500, 256
 
 
@@ -168,11 +169,12 @@ class StatementDesk:
         known = self._known.get((text, is_prepared))
         if known is not None:
             return known
-        asker = Asker(front.connection_id, front.user, self.engine_id_of)
+        sessions = {number: each.engine_id for number, each in self.fronts.items()}
+        asker = Asker(front.connection_id, front.user, sessions)
         sql = text.decode("utf-8", "surrogateescape")
         new = rewritten(sql, self.facts(), asker, is_prepared=is_prepared).encode("utf-8", "surrogateescape")
         low = text.lower()
-        depends_on_session = any(word in low for word in (b"connection_id", b"user", b"kill", b"pseudo_thread"))
+        depends_on_session = any(word in low for word in _OF_SESSIONS)
         if len(text) < _CACHED_BYTES and not depends_on_session:
             if len(self._known) >= _CACHED_TEXTS:
                 self._known.clear()

@@ -163,7 +163,7 @@ class SimulatedInstance:
         self._stop_handshakes(Ending.RST)
         for front in self._forgotten:
             front.forget()
-        self._strangers = {front for front in self._strangers | self._forgotten if not front.is_lost}
+        self._strangers |= self._forgotten
         self._forgotten.clear()
         self._next_id, self._cut_handshakes = 1, 0
         self.sha2_cache.clear()
@@ -198,8 +198,8 @@ class SimulatedInstance:
             if back is not None:
                 backs.append(back)
             front.end(ending)
-            if ending is Ending.SILENCE:
-                self._forgotten.add(front)
+            (self._forgotten if ending is Ending.SILENCE else self._strangers).add(front)
+        self._strangers = {front for front in self._strangers if not front.is_lost}
         self.desk.fronts.clear()
         if ending is not Ending.SILENCE:
             for front in self._forgotten:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Plugin: TypeAlias = Literal["mysql_native_password", "caching_sha2_password", "mysql_clear_password"]
 
 _TLS_REQUEST_BYTES = 32
-_TLS_S = 10.0
+_TLS_S, _CLOSE_S = 10.0, 1.0
 _SHOWN_COLLATION, _AUTOCOMMIT = 255, 2
 _FAST_DONE, _FULL, _KEY_WANTED = b"\x01\x03", b"\x01\x04", b"\x02"
 _INSECURE = "Connections using insecure transport are prohibited while --require_secure_transport=ON."
@@ -198,7 +198,9 @@ class Handshake:
         await gate.awake()
         wants_tls = len(payload) == _TLS_REQUEST_BYTES and gate.tls is not None
         if wants_tls:
-            await loop.connect_accepted_socket(lambda: front, self._sock, ssl=gate.tls, ssl_handshake_timeout=_TLS_S)
+            await loop.connect_accepted_socket(
+                lambda: front, self._sock, ssl=gate.tls, ssl_handshake_timeout=_TLS_S, ssl_shutdown_timeout=_CLOSE_S
+            )
             sequence, payload = await front.packet()
         else:
             await loop.connect_accepted_socket(lambda: front, self._sock)

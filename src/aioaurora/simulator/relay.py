@@ -335,8 +335,8 @@ class Front(asyncio.Protocol):
         if ending is Ending.SILENCE:
             self.silence()
         elif transport is not None and ending is Ending.RST:
-            sock = transport.get_extra_info("socket")
-            with suppress(OSError):
+            sock = transport.get_extra_info("socket")  # None under a TLS transport that has been closed.
+            with suppress(OSError, AttributeError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_LINGER)
             transport.abort()
         elif transport is not None:

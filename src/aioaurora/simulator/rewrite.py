@@ -15,15 +15,15 @@ from aioaurora.simulator.columns import Columns
 from aioaurora.simulator.tokens import Statement, Token, statements_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
 READ_ONLY_ERRNO = 1290
 READ_ONLY = "The MySQL server is running with the --read-only option so it cannot execute this statement"
 UNKNOWN_THREAD_ERRNO = 1094
 
 _TRIGGERS = (
-    b"@@", b"replica_host_status", b"aurora_version", b"version(", b"variables", b"_id(", b"user(", b"current_user",
-    b"kill", b"transaction_", b"_0900_", b"for share",
+    b"@@", b"replica_host_status", b"aurora_version", b"version(", b"variables", b"processlist", b"_id(", b"user(",
+    b"current_user", b"kill", b"transaction_", b"_0900_", b"for share",
 )  # fmt: skip
 _READER_TRIGGERS = (b";", b"with", b"for update", b"share mode", b"write", b"_read_only")
 _CHANGE = re.compile(
@@ -42,6 +42,7 @@ _LIKE = re.compile(
 _SHOW = re.compile(
     r"show\s+(global\s+|session\s+|local\s+)?variables(?:\s+(like|where)\b(.*))?", re.IGNORECASE | re.DOTALL
 )
+_PROCESSES = re.compile(r"show\s+(?:full\s+)?processlist\s*;?$", re.IGNORECASE)
 _SET_READ_WRITE = re.compile(r"\b((?:tx|transaction)_read_only\s*:?=\s*)(?:0|off|false|default)", re.IGNORECASE)
 
 
@@ -93,11 +94,11 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """The session that asks: its id at the instance, who is logged in, and the engine's id of other sessions."""
+    """The session that asks: its id at the instance, who is logged in, and the engine's ids of all sessions."""
 
     connection_id: int
     user: str
-    engine_id_of: Callable[[int], int | None]
+    sessions: Mapping[int, int]
 
     def functions(self, facts: Facts) -> dict[str, str]:
         """Functions as SQL, by name."""
@@ -236,6 +237,8 @@ class _Rewriter:
                 return f"SELECT '{pattern}' AS Variable_name, {_as_shown(pattern, shown[pattern])} AS Value"
             if "%" not in pattern:
                 return self._translated_show(text)
+        if _PROCESSES.match(text.strip()):
+            return self._processes()
         if found := _SHOW.match(text.strip().rstrip(";")):
             return self._all_variables(shown, found)
         return self._translated_show(text)
@@ -257,12 +260,23 @@ class _Rewriter:
         wanted = {"like": f"WHERE Variable_name LIKE {rest}", "where": f"WHERE {rest}"}.get((clause or "").lower(), "")
         return f"SELECT * FROM ({engines} UNION ALL {ours}) AS v {wanted} ORDER BY Variable_name"  # noqa: S608 - the client's
 
+    def _processes(self) -> str:
+        """The instance's own sessions, under the ids that KILL takes."""
+        ours = {engine_id: number for number, engine_id in self._asker.sessions.items()}
+        cases = " ".join(f"WHEN {engine_id} THEN {number}" for engine_id, number in ours.items())
+        listed = ", ".join(map(str, ours)) or "0"
+        return (
+            f"SELECT CASE ID {cases or 'WHEN 0 THEN 0'} END AS Id, '{self._asker.user}' AS User, "  # noqa: S608 - numbers
+            "'127.0.0.1' AS Host, DB AS db, COMMAND AS Command, TIME AS Time, STATE AS State, INFO AS Info "
+            f"FROM information_schema.PROCESSLIST WHERE ID IN ({listed}) ORDER BY Id"
+        )
+
     def _kill(self, statement: Statement, text: str) -> str:
         target = statement.words[-1] if statement.words[-1] != ";" else statement.words[-2]
         if not target.isdigit() and not target.startswith("connection_id"):
             return text
         number = int(target) if target.isdigit() else self._asker.connection_id
-        engine_id = self._asker.engine_id_of(number)
+        engine_id = self._asker.sessions.get(number)
         if engine_id is None:
             raise Refused(UNKNOWN_THREAD_ERRNO, f"Unknown thread id: {number}")
         query = "QUERY " if "query" in statement.words else ""
