@@ -135,7 +135,9 @@ def test_a_stall_of_the_loop_in_the_same_window_is_not_held_against_the_driver()
     late = ledger(attempt(ended_at=103.3))
 
     assert promises_broken(late, scene(stalls=(Stall(103.2, 0.2),))) == []
+    assert promises_broken(late, scene(stalls=(Stall(103.1, 0.1), Stall(103.25, 0.1)))) == []
     assert promises_broken(late, scene(stalls=(Stall(101.0, 0.2),))) == [2]
+    assert promises_broken(late, scene(stalls=(Stall(103.05, 0.2),))) == [2]  # Most of it was before the promotion.
 
 
 def test_a_client_that_never_writes_again_breaks_the_second_promise():

@@ -1,7 +1,7 @@
 """Compares what the clients believe with what is stored and what the simulator knows: figures, and broken promises.
 
-Nothing here waits or looks at a clock. Times are loop times, durations seconds. A wait is judged less the worst stall
-of the event loop within it: the drill's cluster, both kinds of client and the display share one loop.
+Nothing here waits or looks at a clock. Times are loop times, durations seconds. A wait is judged less the time
+for which the event loop stalled within it: the drill's cluster, both kinds of client and the display share one loop.
 """
 
 from __future__ import annotations
@@ -82,9 +82,13 @@ class Scene:
         noticed_at = self.fault_at + SILENCE_NOTICED_S if self.mode in SILENT_MODES else self.fault_at
         return max(self.promoted_at, noticed_at)
 
+    def stalled_s(self, start: float, end: float) -> float:
+        """Say for how long the loop did not turn between two moments."""
+        return sum(max(min(each.at, end) - max(each.at - each.lasted_s, start), 0.0) for each in self.stalls)
+
     def worst_stall_s(self, start: float, end: float) -> float:
-        """Return the longest stall between two moments."""
-        return max((each.lasted_s for each in self.stalls if start <= each.at <= end + each.lasted_s), default=0.0)
+        """Return the longest stall that ended between two moments."""
+        return max((each.lasted_s for each in self.stalls if start <= each.at <= end), default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +223,7 @@ def _broken_waits(found: Figures, scene: Scene) -> Iterable[Broken]:
         )
     start = scene.counted_from
     for what, value, limit in (("median", found.median_s, MEDIAN_WITHIN_S), ("worst", found.worst_s, WORST_WITHIN_S)):
-        if value is not None and value - scene.worst_stall_s(start, start + value) > limit:
+        if value is not None and value - scene.stalled_s(start, start + value) > limit:
             yield Broken(2, f"{what} first write {value:.3f} s after the promotion; promised are {limit} s")
     yield from _broken_silences(found, scene)
 
@@ -228,12 +232,12 @@ def _broken_silences(found: Figures, scene: Scene) -> Iterable[Broken]:
     # A statement ends when another writer is verified, or at the stall's time-out.
     limit = min(scene.counted_from - scene.fault_at + WORST_WITHIN_S, HANGS_AT_MOST_S + WORST_WITHIN_S)
     hung = found.longest_hang_s
-    if hung - scene.worst_stall_s(scene.fault_at, scene.fault_at + hung) > limit:
+    if hung - scene.stalled_s(scene.fault_at, scene.fault_at + hung) > limit:
         yield Broken(3, f"a statement hung for {hung:.2f} s after the fault; promised are {limit:.2f} s")
     waited = found.detection_s
     if waited is None:
         yield Broken(3, "the driver never suspected the old writer")
-    elif waited - scene.worst_stall_s(scene.fault_at, scene.fault_at + waited) > DETECTED_WITHIN_S:
+    elif waited - scene.stalled_s(scene.fault_at, scene.fault_at + waited) > DETECTED_WITHIN_S:
         yield Broken(
             3, f"the old writer was suspected only {waited:.2f} s after the fault; promised are {DETECTED_WITHIN_S} s"
         )

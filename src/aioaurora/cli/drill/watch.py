@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aioaurora.events import Event
 
 _TICK_S = 0.005
-_WORTH_NOTING_S = 0.01
+_WORTH_NOTING_S = 0.005
 
 
 class Suspicions:
