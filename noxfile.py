@@ -88,6 +88,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Plant faults into the core and see that its tests find each: seven minutes. Not part of CI."""
+    _install(session, "tests")
+    session.run("python", "tests/core/mutants.py")
+
+
+@nox.session
 def changes(session: nox.Session) -> None:
     """Write docs/changelog.md from docs/changelog.d; `nox -s changes -- --draft` only shows it."""
     _install(session, "changes")

@@ -172,6 +172,7 @@ def _seen(state: State, commands: tuple[Command, ...], wanted: dict[str, Any]) -
         "phase": type(state.phase).__name__,
         "writer": topology.writer.id if topology.writer else "",
         "epoch": topology.epoch,
+        "hint": topology.hint or "",
         "readers": [each.id for each in topology.readers],
         "known": list(everyone),
         "health": {name: str(each.health) for name, each in everyone.items() if each.health is not Health.UP},

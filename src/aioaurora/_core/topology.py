@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from aioaurora._core.endpoint import Endpoint, EndpointKind, is_server_id
+from aioaurora._core.endpoint import Endpoint, EndpointKind
 from aioaurora._core.observation import Mode, Observation, Row, View
 from aioaurora.errors import InvalidEndpoint
 
@@ -266,8 +266,6 @@ def _new(topology: Topology, server_ids: Iterable[str]) -> list[Instance]:
 
 def _named_place(endpoint: Endpoint, server_id: str) -> tuple[str, int] | None:
     """Tell where an instance should be; None if its id, or what is known of the cluster, gives no name."""
-    if endpoint.pattern is None or not is_server_id(server_id):
-        return None
     try:
         return endpoint.instance_host(server_id)
     except InvalidEndpoint:
