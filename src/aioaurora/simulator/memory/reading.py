@@ -53,7 +53,8 @@ class View:
         """Run a query."""
         columns = self._columns(select.source)
         items = _without_stars(select.items, columns)
-        check(select, columns, {item.label.lower() for item in items})
+        check((select.items, select.where, select.source), columns)
+        check((select.group, select.order), columns, {item.label.lower() for item in items})
         scopes = [Scope(self.facts, row) for row in self._rows(select.source, select.where)]
         scopes = [scope for scope in scopes if scope.holds(select.where)]
         if select.group or any(isinstance(node, Aggregate) for node in walked(select.items, into_queries=False)):
