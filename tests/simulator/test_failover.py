@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
@@ -257,3 +258,26 @@ async def test_the_simulator_says_how_it_is(sim):
     """Its repr is for people."""
     assert repr(sim) == "<SimulatedCluster orders on memory | db-1 writer, db-2 reader, db-3 reader>"
     assert "db-1 writer up at 127.0." in repr(sim.writer)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_any_sequence_of_failovers_ends_well(sim, seed):
+    """Overlapping, healed in between: one writer in the end, everybody up, and never two at once."""
+    chance = random.Random(seed)
+    running = []
+    for number in range(30):
+        mode = chance.choice(["graceful", "crash", "blackhole"])
+        times = {"promote_after": chance.random(), "returns_after": chance.random(), "dns_lag": chance.random()}
+        running.append(asyncio.create_task(sim.failover(mode, **times)))
+        await asyncio.sleep(chance.random())
+        assert sum(each.role == "writer" for each in sim.instances.values()) == 1
+        if number % 9 == 8:
+            await sim.heal()
+
+    await asyncio.gather(*running)
+    await asyncio.sleep(5)
+
+    assert all(each.is_up for each in sim.instances.values())
+    assert sim.dns.answer(sim.endpoint).addresses == (sim.writer.address,)
+    async with connected(sim, sim.writer) as connection:
+        assert await role(connection) == (0, 0, sim.writer.id)

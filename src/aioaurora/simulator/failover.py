@@ -79,7 +79,7 @@ class Failovers:
         """
         due = asyncio.get_running_loop().time() + plan.promote_after
         old, target = self._cast(to)
-        mine = self._begin(target)
+        mine = self._begin(old, target)
         self._cluster.timeline.add("fault", old.id, fault="failover", mode=plan.mode, to=target.id)
         backs = old.fall(ENDINGS[plan.mode], accepts=plan.accepts)
         await asyncio.shield(self._cluster.own(self._carry_out(plan, old, target, backs, due=due, mine=mine)))
@@ -106,11 +106,15 @@ class Failovers:
         self.bring_back(old, plan.returns_after)
 
     def bring_back(self, old: SimulatedInstance, after: float) -> None:
-        """Let a fallen instance return as a reader, `after` seconds from now."""
-        former = self._returns.pop(old.id, None)
+        """Let a fallen instance return as a reader, `after` seconds from now, unless it is up already."""
+        if not old.is_up:
+            self._stay_down(old)
+            self._returns[old.id] = self._cluster.own(self._return(old, after))
+
+    def _stay_down(self, instance: SimulatedInstance) -> None:
+        former = self._returns.pop(instance.id, None)
         if former is not None:
             former.cancel()
-        self._returns[old.id] = self._cluster.own(self._return(old, after))
 
     def _cast(self, to: str | None) -> tuple[SimulatedInstance, SimulatedInstance]:
         cluster = self._cluster
@@ -128,13 +132,12 @@ class Failovers:
             raise ValueError(f"{target.id!r} is the writer already")
         return old, target
 
-    def _begin(self, target: SimulatedInstance) -> int:
+    def _begin(self, old: SimulatedInstance, target: SimulatedInstance) -> int:
         self._newest += 1
         self._coming = target
         self._promoted.clear()
-        former = self._returns.pop(target.id, None)
-        if former is not None:
-            former.cancel()
+        self._stay_down(old)
+        self._stay_down(target)
         return self._newest
 
     async def _restart(self, target: SimulatedInstance) -> None:
@@ -162,7 +165,7 @@ class Failovers:
 
     async def _return(self, old: SimulatedInstance, after: float) -> None:
         await asyncio.sleep(after)
-        if old.is_up or old is self._coming or old.id not in self._cluster.instances:
+        if old.is_up or old is self._coming or old.role is Role.WRITER or old.id not in self._cluster.instances:
             return
         old.rise(Role.READER)
         self._cluster.timeline.add("returned", old.id)
