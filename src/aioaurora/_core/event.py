@@ -172,6 +172,7 @@ class InstanceLost(Event):
     """
 
     name: ClassVar[str] = "aioaurora.instance.lost"
+    level: ClassVar[Level] = Level.DEBUG
 
     instance: str
     cause: str

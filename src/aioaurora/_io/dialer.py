@@ -7,7 +7,6 @@ finish, within its deadline, and closed politely: servers count cut handshakes, 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -239,8 +238,11 @@ class Dialer:
         except ResolveError as error:
             raise err.OperationalError(UNKNOWN_HOST, f"no address for {dial.place.host!r}: {error}") from error
         for address in addresses[:-1]:
-            with contextlib.suppress(err.OperationalError):  # The last one's failure is told.
+            try:
                 return await self._logged_in(dial, build(place=place, address=address, credentials=credentials))
+            except err.OperationalError as error:
+                if error.args[0] != CONNECT_FAILED:
+                    raise  # Somebody is there, and says no.
         return await self._logged_in(dial, build(place=place, address=addresses[-1], credentials=credentials))
 
     async def _located(self, dial: Dial[S]) -> tuple[Place, tuple[str, ...]]:
@@ -287,6 +289,11 @@ class Dialer:
         row = await session.declare(PLAIN_ROLE_QUERY)
         self.is_plain = True
         return _the_row(row)
+
+
+def sentence_of(error: BaseException) -> str:
+    """Give what an error says, without its number."""
+    return str(error.args[1] if isinstance(error, err.MySQLError) and len(error.args) > 1 else error)
 
 
 def _the_row(row: tuple[object, ...] | None) -> tuple[object, ...]:

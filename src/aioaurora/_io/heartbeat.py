@@ -21,7 +21,7 @@ from pymysql import err
 from aioaurora._core.failover import Event, InstanceLost, Late, Observed, SessionLost, Silenced
 from aioaurora._core.silence import Patience, Silence, Verdict, judged
 from aioaurora._core.verdict import Scope, scope_of
-from aioaurora._io.dialer import UNKNOWN_HOST, Dial, Dialer, Dialled, Place
+from aioaurora._io.dialer import UNKNOWN_HOST, Dial, Dialer, Dialled, Place, sentence_of
 from aioaurora._io.probe import probe
 from aioaurora.errors import ConnectTimeout
 
@@ -185,7 +185,7 @@ class Heartbeat:
         errno = error.args[0] if error.args else 0
         if dial.was_late or errno == UNKNOWN_HOST or scope_of(errno) in {Scope.ADMISSION, Scope.LOGIN}:
             return False  # The name may not be known yet (case 8), and who refuses a log-in is there (case 25).
-        self._around.tell(InstanceLost(self.instance.id, self.instance.generation, str(error)))
+        self._around.tell(InstanceLost(self.instance.id, self.instance.generation, sentence_of(error)))
         return not isinstance(error, ConnectTimeout)
 
     # --- asking ------------------------------------------------------------------------------------------------
@@ -214,8 +214,7 @@ class Heartbeat:
 
     async def _kill(self, session: Session, thread_id: int) -> None:
         try:
-            async with session.cursor() as cursor:
-                await cursor.execute(f"KILL CONNECTION {thread_id:d}")
+            await session.query(f"KILL CONNECTION {thread_id:d}")
         except err.MySQLError:
             if session.closed:
                 raise

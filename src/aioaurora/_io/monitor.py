@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 import anyio
 import anyio.abc
 
-from aioaurora._core import event as events
 from aioaurora._core.backoff import ROWS_WHILE_SEARCHING_EVERY_S, jittered, redial_pause, role_pause
 from aioaurora._core.failover import (
     Abort,
     Ask,
     Command,
     Event,
-    InstanceLost,
-    Late,
     Observed,
     ReaderOnly,
     SearchEnded,
     Searching,
     SearchStarted,
-    Silenced,
     State,
     step,
     watched,
@@ -36,11 +32,13 @@ from aioaurora._core.silence import Patience
 from aioaurora._core.topology import Instance, Topology
 from aioaurora._io.dialer import Dialer, Place
 from aioaurora._io.heartbeat import Heartbeat, Pace
+from aioaurora._io.reports import Reports
 from aioaurora.errors import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aioaurora._core import event as events
     from aioaurora._io.kernel import Signs
     from aioaurora._io.resolver import Resolver
     from aioaurora._io.session import Session
@@ -84,7 +82,7 @@ class Monitor:
         self._config = config
         self._dialer = dialer
         self._resolver = resolver
-        self._emit = emit
+        self._reports = Reports(emit, self.topology)
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._heartbeats: dict[str, Heartbeat] = {}
@@ -93,7 +91,6 @@ class Monitor:
         self._closing = asyncio.Event()
         self._group: anyio.abc.TaskGroup | None = None
         self._searched_at = -UNSETTLED_FOR_S
-        self._aborted = 0
         self._root = self._loop.create_task(self._run(), name=f"aioaurora {config.endpoint}")
 
     # --- what others ask and tell ------------------------------------------------------------------------------
@@ -119,7 +116,7 @@ class Monitor:
         """Take news in, and do what follows from them."""
         before = self.state
         self.state, commands = step(before, event, self._loop.time())
-        self._report(event, before)
+        self._reports.news(event, before, self.state, connections=len(self._open(_subject_of(event))))
         for command in commands:
             self._carry_out(command)
         self._settle(before)
@@ -185,52 +182,35 @@ class Monitor:
 
     def last_sign_of(self, instance_id: str) -> float:
         """Give the loop time at which the last byte of an instance arrived on an application's connection."""
-        signs = [sign for held in self._held.get(instance_id, ()) if not held.closed and (sign := held.signs())]
+        signs = [sign for held in self._open(instance_id) if (sign := held.signs())]
         youngest = min((0.0 if sign.unread else sign.last_received_s for sign in signs), default=float("inf"))
         return self._loop.time() - youngest
 
     def killed(self, instance_id: str, thread_id: int) -> None:
         """Report that a statement was killed."""
-        self._emit(events.StatementKilled(cluster=self.topology.cluster, instance=instance_id, thread_id=thread_id))
+        self._reports.killed(instance_id, thread_id)
 
     # --- carrying out ------------------------------------------------------------------------------------------
 
     def _carry_out(self, command: Command) -> None:
-        cluster, epoch = self.topology.cluster, self.topology.epoch
         match command:
             case Ask(instance_id):
                 self._ask(instance_id)
             case Abort(instance_id, cause, writers_only):
                 self._abort(instance_id, cause, writers_only=writers_only)
-            case SearchStarted(cause):
-                self._aborted = 0
+            case SearchStarted():
                 self._resolver.flush()
-                self._emit(
-                    events.FailoverStarted(cluster=cluster, epoch=epoch, writer=self.topology.writer_id, cause=cause)
-                )
-            case SearchEnded(old, new, lasted_s):
-                self._search_ended(old, new, lasted_s)
-
-    def _search_ended(self, old: str | None, new: str, lasted_s: float) -> None:
-        cluster, epoch = self.topology.cluster, self.topology.epoch
-        self._searched_at = self._loop.time()
-        if old == new:
-            ended: events.Event = events.SearchEnded(
-                cluster=cluster, epoch=epoch, writer=new, duration_s=lasted_s, connections_aborted=self._aborted
-            )
-        else:
-            writer = self.topology.get(new)
-            if writer is not None:
-                self._dialer.restrain(Place(writer.host, writer.port))
-            ended = events.FailoverFinished(
-                cluster=cluster,
-                epoch=epoch,
-                old_writer=old,
-                new_writer=new,
-                duration_s=lasted_s,
-                connections_aborted=self._aborted,
-            )
-        self._emit(ended)
+                for heartbeat in self._heartbeats.values():
+                    heartbeat.nudge()  # Its pause was made for quiet times.
+                self._reports.search_started(command, self.topology)
+            case SearchEnded(old, new, _):
+                self._searched_at = self._loop.time()
+                writer = self.topology.get(new)
+                if old != new and writer is not None:
+                    self._dialer.restrain(Place(writer.host, writer.port))
+                self._reports.search_ended(command, self.topology)
+            case _:
+                assert_never(command)
 
     def _ask(self, instance_id: str) -> None:
         heartbeat = self._heartbeats.get(instance_id)
@@ -247,37 +227,13 @@ class Monitor:
         await once.ask_once()
 
     def _abort(self, instance_id: str, cause: str, *, writers_only: bool) -> None:
-        count = 0
-        for held in list(self._held.get(instance_id, ())):
-            if not held.closed and not (writers_only and held.role is not Role.WRITER):
-                held.lose(cause)
-                count += 1
-        self._aborted += count
-        if count:
-            self._emit(
-                events.StatementsAborted(cluster=self.topology.cluster, instance=instance_id, count=count, why=cause)
-            )
+        lost = [held for held in self._open(instance_id) if held.role is Role.WRITER or not writers_only]
+        for held in lost:
+            held.lose(cause)
+        self._reports.aborted(instance_id, len(lost), cause)
 
-    def _report(self, event: Event, before: State) -> None:
-        """Say what an operator would ask about."""
-        cluster = self.topology.cluster
-        match event:
-            case Late(instance_id, silent_s):
-                self._emit(events.InstanceSuspected(cluster=cluster, instance=instance_id, silent_s=silent_s))
-            case InstanceLost(instance_id, _, cause) | Silenced(instance_id, _, cause):
-                if self.topology.get(instance_id) != before.topology.get(instance_id):
-                    count = sum(not held.closed for held in self._held.get(instance_id, ()))
-                    self._emit(
-                        events.InstanceLost(cluster=cluster, instance=instance_id, cause=cause, connections=count)
-                    )
-            case Observed(observation) if observation.view is not None and observation.view.ignored:
-                self._emit(
-                    events.RowsIgnored(
-                        cluster=cluster, server_ids=observation.view.ignored, why="an id that is no host name"
-                    )
-                )
-            case _:
-                pass
+    def _open(self, instance_id: str) -> list[Held]:
+        return [held for held in self._held.get(instance_id, ()) if not held.closed]
 
     # --- who is watched ----------------------------------------------------------------------------------------
 
@@ -288,11 +244,7 @@ class Monitor:
         self._watch()
         self._changed.set()
         self._changed = asyncio.Event()
-        if _summary(before.topology) != _summary(self.topology):
-            epoch, writer, readers = _summary(self.topology)
-            self._emit(
-                events.TopologyChanged(cluster=self.topology.cluster, epoch=epoch, writer=writer, readers=readers)
-            )
+        self._reports.settled(self.state)
 
     def _watch(self) -> None:
         in_use = frozenset(
@@ -331,12 +283,11 @@ class Monitor:
                 await self._closing.wait()
         except Exception as error:  # noqa: BLE001 - the outermost edge of our tasks
             self.failure = error
-            self._emit(events.MonitorFailed(cluster=self.topology.cluster, error=repr(error)))
+            self._reports.failed(error)
             self._changed.set()
         finally:
             self._group = None
 
 
-def _summary(topology: Topology) -> tuple[int, str | None, tuple[str, ...]]:
-    writer = topology.writer.id if topology.writer else None
-    return topology.epoch, writer, tuple(reader.id for reader in topology.readers)
+def _subject_of(event: Event) -> str:
+    return event.observation.instance_id if isinstance(event, Observed) else event.instance

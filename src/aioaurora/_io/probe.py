@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aioaurora._core.observation import PLAIN_ROLE_QUERY, PROBE_QUERY, ROLE_QUERY, Observation, mode_of, view_of
 
 if TYPE_CHECKING:
+    from aioaurora._io.driver import Cursor
     from aioaurora._io.session import Session
 
 _ROLE_COLUMNS = 3
@@ -22,9 +23,11 @@ async def probe(session: Session, *, plain: bool, with_view: bool) -> Observatio
         with_view: Costs the server a query of a small in-memory table; the round trip is the same.
     """
     sql = PLAIN_ROLE_QUERY if plain else PROBE_QUERY if with_view else ROLE_QUERY
+    cursor: Cursor
+    columns: list[str]
     async with session.cursor() as cursor:
         await cursor.execute(sql)
-        columns = [column[0] for column in cursor.description][_ROLE_COLUMNS:]
+        columns = [str(column[0]) for column in cursor.description or ()][_ROLE_COLUMNS:]
         rows = list(await cursor.fetchall())
     observation = replace(observed(session, tuple(rows[0][:_ROLE_COLUMNS])), thread_id=0)
     if not columns or observation.server_id is None:

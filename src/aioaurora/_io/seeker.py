@@ -17,7 +17,7 @@ from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.selection import Chosen, Hopeless, chosen
 from aioaurora._core.verdict import Scope, scope_of
 from aioaurora._io.contact import first_contact
-from aioaurora._io.dialer import UNKNOWN_HOST, Dialer, Dialled, Place
+from aioaurora._io.dialer import UNKNOWN_HOST, Dialer, Dialled, Place, sentence_of
 from aioaurora._io.session import Session
 from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Role, WriterUnavailable
 
@@ -94,7 +94,7 @@ class Seeker:
             return await retrying(self._attempt, request, build)
         except (err.MySQLError, OSError) as error:
             if self._has_reached and self._is_passing(error) and not isinstance(error, TimeoutError):
-                raise self._nobody(request, str(error)) from error
+                raise self._nobody(request, sentence_of(error)) from error
             raise
 
     async def close(self) -> None:
@@ -189,7 +189,7 @@ class Seeker:
         if errno == UNKNOWN_HOST or scope_of(errno) in {Scope.ADMISSION, Scope.LOGIN, Scope.STATEMENT}:
             return
         instance = self._monitor.topology.get(choice.instance.id) or choice.instance
-        self._monitor.tell(InstanceLost(instance.id, instance.generation, str(error)))
+        self._monitor.tell(InstanceLost(instance.id, instance.generation, sentence_of(error)))
 
     def _told_of_fallback(self, choice: Chosen) -> None:
         if choice.is_fallback:

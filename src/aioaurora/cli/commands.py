@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from aioaurora.cli.drill.command import drill
+from aioaurora.cli.simulate.command import simulate
 
 app: typer.Typer = typer.Typer(
     name="aioaurora",
@@ -17,6 +18,7 @@ app: typer.Typer = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(drill)
+app.command()(simulate)
 
 
 def _version(wanted: bool) -> None:

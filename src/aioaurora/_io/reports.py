@@ -1,0 +1,98 @@
+"""What an operator would ask about, told as events: the core's news and commands in the words of `_core.event`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aioaurora._core import event as events
+from aioaurora._core.failover import InstanceLost, Late, Observed, SearchEnded, Searching, SearchStarted, Silenced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aioaurora._core.failover import Event, State
+    from aioaurora._core.topology import Topology
+
+
+class Reports:
+    """Tells each thing once, and of an episode only its start, its end and who is who then (case 67)."""
+
+    def __init__(self, emit: Callable[[events.Event], None], topology: Topology) -> None:
+        self._emit = emit
+        self._cluster = topology.cluster
+        self._told = _summary(topology)
+        self._aborted = 0  # Since the search began.
+
+    def news(self, news: Event, before: State, after: State, *, connections: int) -> None:
+        """Tell of what was heard; `connections`: how many the application has to that instance."""
+        cluster = self._cluster
+        match news:
+            case Late(instance, silent_s):
+                self._emit(events.InstanceSuspected(cluster=cluster, instance=instance, silent_s=silent_s))
+            case InstanceLost(instance, _, cause) | Silenced(instance, _, cause):
+                if before.topology.get(instance) != after.topology.get(instance):
+                    lost = events.InstanceLost(cluster=cluster, instance=instance, cause=cause, connections=connections)
+                    self._emit(lost)
+            case Observed(observation) if observation.view is not None and observation.view.ignored:
+                why = "an id that is no host name"
+                self._emit(events.RowsIgnored(cluster=cluster, server_ids=observation.view.ignored, why=why))
+            case _:
+                pass
+
+    def search_started(self, command: SearchStarted, topology: Topology) -> None:
+        """Tell that the writer is sought."""
+        self._aborted = 0
+        started = events.FailoverStarted(
+            cluster=self._cluster, epoch=topology.epoch, writer=topology.writer_id, cause=command.cause
+        )
+        self._emit(started)
+
+    def search_ended(self, command: SearchEnded, topology: Topology) -> None:
+        """Tell that the writer is known again: another one, or the one that we had."""
+        if command.old == command.new:
+            called_off = events.SearchEnded(
+                cluster=self._cluster,
+                epoch=topology.epoch,
+                writer=command.new,
+                duration_s=command.lasted_s,
+                connections_aborted=self._aborted,
+            )
+            self._emit(called_off)
+            return
+        finished = events.FailoverFinished(
+            cluster=self._cluster,
+            epoch=topology.epoch,
+            old_writer=command.old,
+            new_writer=command.new,
+            duration_s=command.lasted_s,
+            connections_aborted=self._aborted,
+        )
+        self._emit(finished)
+
+    def aborted(self, instance: str, count: int, why: str) -> None:
+        """Tell that connections were ended by us."""
+        self._aborted += count
+        if count:
+            self._emit(events.StatementsAborted(cluster=self._cluster, instance=instance, count=count, why=why))
+
+    def killed(self, instance: str, thread_id: int) -> None:
+        """Tell that a cancelled statement was ended on its server."""
+        self._emit(events.StatementKilled(cluster=self._cluster, instance=instance, thread_id=thread_id))
+
+    def settled(self, state: State) -> None:
+        """Tell who is who, if that is news; not during a search, in which it comes and goes."""
+        summary = _summary(state.topology)
+        if isinstance(state.phase, Searching) or summary == self._told:
+            return
+        self._told = summary
+        epoch, writer, readers = summary
+        self._emit(events.TopologyChanged(cluster=self._cluster, epoch=epoch, writer=writer, readers=readers))
+
+    def failed(self, error: BaseException) -> None:
+        """Tell that following the cluster failed by a fault of ours."""
+        self._emit(events.MonitorFailed(cluster=self._cluster, error=repr(error)))
+
+
+def _summary(topology: Topology) -> tuple[int, str | None, tuple[str, ...]]:
+    writer = topology.writer.id if topology.writer else None
+    return topology.epoch, writer, tuple(reader.id for reader in topology.readers)
