@@ -43,6 +43,9 @@ async def ran(mode):
                 wrapper_dialect="aurora-mysql",
                 cluster_instance_host_pattern=sim.instance_pattern.replace("{id}", "?") + f":{sim.port}",
                 failover_timeout_sec=30,
+                failure_detection_time_ms=1000,
+                failure_detection_interval_ms=500,
+                failure_detection_count=2,
                 topology_refresh_ms=500,  # Its default of 30 s is how long its failover takes.
             )
             try:
