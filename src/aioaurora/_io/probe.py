@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from aioaurora._core.observation import PLAIN_ROLE_QUERY, PROBE_QUERY, ROLE_QUERY, Observation, mode_of, view_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from aioaurora._io.driver import Cursor
     from aioaurora._io.session import Session
 
@@ -24,10 +27,10 @@ async def probe(session: Session, *, plain: bool, with_view: bool) -> Observatio
     """
     sql = PLAIN_ROLE_QUERY if plain else PROBE_QUERY if with_view else ROLE_QUERY
     cursor: Cursor
-    columns: list[str]
     async with session.cursor() as cursor:
         await cursor.execute(sql)
-        columns = [str(column[0]) for column in cursor.description or ()][_ROLE_COLUMNS:]
+        description: Sequence[tuple[Any, ...]] = cursor.description
+        columns = [str(column[0]) for column in description][_ROLE_COLUMNS:]
         rows = list(await cursor.fetchall())
     observation = replace(observed(session, tuple(rows[0][:_ROLE_COLUMNS])), thread_id=0)
     if not columns or observation.server_id is None:
