@@ -193,7 +193,7 @@ class Wire(driver.Connection):
             result = BareResult(self)
             await result.read()
             self._answered += 1
-            self.server_status = result.server_status or 0
+            self.server_status: int = result.server_status or 0
             if not result.has_next:
                 return result.rows[0] if result.rows else None
 
