@@ -112,7 +112,9 @@ class Client:
         await self.writer.wait_closed()
 
 
-async def connected(engine: MemoryEngine, *, user: str = "root", database: str = "", flags: int = 0) -> Client:
+async def connected(
+    engine: MemoryEngine, *, user: str = "root", database: str = "", flags: int = 0, collation: int = 45
+) -> Client:
     """A client that is logged in."""
     reader, writer = await asyncio.open_unix_connection(sock=await engine.open())
     client = Client(reader, writer, 0)
@@ -120,7 +122,7 @@ async def connected(engine: MemoryEngine, *, user: str = "root", database: str =
     client.id = struct.unpack_from("<I", greeting, greeting.index(0, 1) + 1)[0]
     capabilities = 0x1 | 0x200 | 0x8000 | 0x10000 | 0x80000 | flags | (0x8 if database else 0)
     tail = database.encode() + b"\0" if database else b""
-    payload = struct.pack("<IIB23x", capabilities, 1 << 24, 45) + user.encode() + b"\0\0" + tail
+    payload = struct.pack("<IIB23x", capabilities, 1 << 24, collation) + user.encode() + b"\0\0" + tail
     writer.write(len(payload).to_bytes(3, "little") + b"\1" + payload)
     try:
         await client.packet()

@@ -190,6 +190,24 @@ async def test_bytes_and_quotes_survive(three):
     assert await three[0].rows("SELECT HEX(data), said FROM raw") == [("00FF27", "a'b\\c\nd'e\"")]
 
 
+async def test_text_is_in_the_client_s_character_set(engine, three):
+    """What one writes in latin1 another reads in UTF-8, and bytes stay bytes."""
+    latin = await connected(engine, database="shop", collation=8)
+    latin.send(3, "INSERT INTO t (name) VALUES ('Zoë')".encode("latin1"))
+    await latin.result()
+    latin.send(3, b"SELECT HEX(_binary'\xeb\x81\xff'), @@character_set_client")
+    shown = (await latin.result()).rows
+    latin.send(3, b"SELECT name FROM t WHERE id = 4")
+    for _ in range(3):
+        await latin.packet()
+    cell = await latin.packet()
+    await latin.close()
+
+    assert shown == [("EB81FF", "latin1")]
+    assert cell == b"\x03Zo\xeb"
+    assert await three[0].value("SELECT name FROM t WHERE id = 4") == "Zoë"
+
+
 # --- what it refuses ------------------------------------------------------------------------------------------------
 
 

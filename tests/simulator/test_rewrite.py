@@ -81,6 +81,12 @@ def test_all_statements_of_a_packet_are_rewritten():
     assert found.startswith("SET AUTOCOMMIT = 0;SELECT 0 AS `@@innodb_read_only` , 0 AS `@@read_only` , 'db-1'")
 
 
+@pytest.mark.parametrize("end", [";", " ; ", ";\n-- done"])
+def test_a_semicolon_ends_the_last_column(end):
+    """It is no part of the column's name."""
+    assert on_writer(f"select @@innodb_read_only{end}").count("AS `@@innodb_read_only` ") == 1
+
+
 def test_what_mariadb_spells_otherwise_is_translated():
     """Clients that are told 8.0 use both."""
     assert on_writer("SELECT @@transaction_isolation") == "SELECT @@tx_isolation AS `@@transaction_isolation` "

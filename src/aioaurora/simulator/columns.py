@@ -58,6 +58,8 @@ class Columns:
                 self._levels.append(_Level())
             case "op", ")":
                 self._close(token)
+            case "op", ";":
+                self._levels[-1] = _Level()
             case "op", ",":
                 self._levels[-1] = _Level(is_list=level.is_list, has_replaced=level.has_replaced)
             case "word", "select":

@@ -137,7 +137,7 @@ class Control:
     async def kill_queries(self, ids: Collection[int]) -> None:
         """End what these sessions run, and wait until they are idle; their transactions stay open."""
         living = await self.commands(ids)
-        await self._kill("KILL QUERY", living, living.keys())
+        await self._kill("KILL QUERY", living, [number for number in living if living[number] != "Sleep"])
         await self.idle(ids)
 
     async def idle(self, ids: Collection[int]) -> None:
@@ -150,7 +150,9 @@ class Control:
         if not ids:
             return {}
         listed = ", ".join(map(str, ids))
-        rows = await self.rows(f"SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE ID IN ({listed})")  # noqa: S608 - numbers
+        # MariaDB calls a session that was idle at its KILL QUERY "Killed" until its next statement.
+        command = "IF(COMMAND = 'Killed' AND INFO IS NULL, 'Sleep', COMMAND)"
+        rows = await self.rows(f"SELECT ID, {command} FROM information_schema.PROCESSLIST WHERE ID IN ({listed})")  # noqa: S608 - numbers
         return {number: str(command) for number, command in rows if isinstance(number, int)}
 
     async def busy(self, ids: Collection[int]) -> list[int]:

@@ -41,11 +41,11 @@ _NAMES = ("character_set_client", "character_set_connection", "character_set_res
 
 
 @functools.lru_cache(maxsize=512)
-def parsed(sql: str) -> tuple[Statement | SqlError, ...]:
+def parsed(sql: str, codec: str) -> tuple[Statement | SqlError, ...]:
     """Return the statements of a text, each parsed, up to the first that is not understood: its error comes last."""
     found: list[Statement | SqlError] = []
     try:
-        found.extend(_statement(sql, tokens) for tokens in statements(sql))
+        found.extend(_statement(sql, tokens) for tokens in statements(sql, codec))
     except SqlError as error:
         # Like a server, which parses the second statement only after the first has run.
         found.append(error)

@@ -54,11 +54,14 @@ class Token:
     end: int
 
 
-def statements(sql: str) -> list[tuple[Token, ...]]:
-    """Split a text at its semicolons; raises 1064 at what is no token, 1065 when nothing is left."""
+def statements(sql: str, codec: str) -> list[tuple[Token, ...]]:
+    """Split a text at its semicolons; raises 1064 at what is no token, 1065 when nothing is left.
+
+    `codec` is how the text was encoded: a string of bytes becomes those bytes again.
+    """
     found: list[tuple[Token, ...]] = []
     current: list[Token] = []
-    for token in _tokens(sql):
+    for token in _tokens(sql, codec):
         if token.text != ";" and token.kind is not Kind.END:
             current.append(token)
         elif current:
@@ -69,7 +72,7 @@ def statements(sql: str) -> list[tuple[Token, ...]]:
     return found
 
 
-def _tokens(sql: str) -> list[Token]:
+def _tokens(sql: str, codec: str) -> list[Token]:
     tokens: list[Token] = []
     at = 0
     while at < len(sql):
@@ -77,13 +80,15 @@ def _tokens(sql: str) -> list[Token]:
         if match is None:
             raise unknown(repr(sql[at : at + 40]))
         if match.lastgroup != "space":
-            tokens.append(_token(match))
+            tokens.append(_token(match, codec))
         at = match.end()
     return [*tokens, Token(Kind.END, "", None, len(sql), len(sql))]
 
 
-def _token(match: re.Match[str]) -> Token:
+def _token(match: re.Match[str], codec: str) -> Token:
     text, at, end = match.group(), match.start(), match.end()
+    if match.lastgroup == "string":
+        return Token(Kind.LITERAL, text, _string(text, codec), at, end)
     kind = _KINDS[match.lastgroup or "op"]
     make = _VALUES.get(match.lastgroup or "op")
     is_word = kind is Kind.WORD
@@ -96,11 +101,11 @@ def _number(text: str) -> Value:
     return float(text) if "e" in text.lower() else decimal.Decimal(text)
 
 
-def _string(text: str) -> str | bytes:
+def _string(text: str, codec: str) -> str | bytes:
     """Undo the quoting; an introducer `_binary` makes bytes, another one is ignored."""
     start = min(at for at in (text.find("'"), text.find('"')) if at >= 0)
     plain = _ESCAPE.sub(_unescaped, text[start + 1 : -1])
-    return plain.encode("utf-8", "surrogateescape") if text[:start].strip().lower() == "_binary" else plain
+    return plain.encode(codec, "surrogateescape") if text[:start].strip().lower() == "_binary" else plain
 
 
 def _unescaped(match: re.Match[str]) -> str:
@@ -116,7 +121,6 @@ def _bytes(text: str) -> bytes:
 _KINDS = {
     "number": Kind.LITERAL,
     "hex": Kind.LITERAL,
-    "string": Kind.LITERAL,
     "system": Kind.SYSTEM,
     "user": Kind.USER,
     "quoted": Kind.QUOTED,
@@ -126,7 +130,6 @@ _KINDS = {
 _VALUES: dict[str, Callable[[str], Value]] = {
     "number": _number,
     "hex": _bytes,
-    "string": _string,
     "system": lambda text: text[2:].lower(),
     "user": lambda text: text[1:].strip("`").lower(),
     "quoted": lambda text: text[1:-1].replace("``", "`"),

@@ -82,6 +82,7 @@ class Service:
     async def _logged_in(self, packets: Packets) -> Session | None:
         login = parsed_login(await packets.read())
         session = Session(self._server, self.id, login.user)
+        session.variables.choose(login.collation)
         session.counts_found = bool(login.capabilities & FOUND_ROWS)
         try:
             if login.database:
@@ -115,18 +116,17 @@ class Service:
 
     async def _query(self, session: Session, argument: bytes, packets: Packets) -> None:
         """Carry out the statements of a text; the first error ends it."""
-        statements = parsed(argument.decode("utf-8", "surrogateescape"))
+        codec = session.variables.codec("client")
+        statements = parsed(argument.decode(codec, "surrogateescape"), codec)
         for number, statement in enumerate(statements, 1):
             result = await session.run(understood(statement))
             more = MORE_RESULTS if number < len(statements) else 0
-            self._answer(result, session.status | more, packets)
+            status = session.status | more
+            if isinstance(result, ResultSet):
+                packets.write(*result_set(result, status, session.variables.codec("results")))
+            else:
+                packets.write(ok(result, status))
             await packets.flush()
-
-    def _answer(self, result: Done | ResultSet, status: int, packets: Packets) -> None:
-        if isinstance(result, ResultSet):
-            packets.write(*result_set(result, status))
-        else:
-            packets.write(ok(result, status))
 
 
 def _acknowledged(command: int, status: int) -> bytes:

@@ -14,6 +14,19 @@ _SQL_MODE = (
     "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
     "NO_ENGINE_SUBSTITUTION"
 )
+_UTF8 = "utf-8"
+# Python's names for what is not UTF-8. MySQL's latin1 is Windows' own.
+_CODECS = {"latin1": "cp1252", "ascii": "ascii", "binary": "latin-1"}
+# Of what a client may choose at log-in, by the collation's number.
+_COLLATIONS = {
+    8: ("latin1", "latin1_swedish_ci"),
+    11: ("ascii", "ascii_general_ci"),
+    33: ("utf8mb3", "utf8mb3_general_ci"),
+    45: ("utf8mb4", "utf8mb4_general_ci"),
+    46: ("utf8mb4", "utf8mb4_bin"),
+    63: ("binary", "binary"),
+    224: ("utf8mb4", "utf8mb4_unicode_ci"),
+}
 _WORDS = {"on": 1, "true": 1, "off": 0, "false": 0}
 _DEFAULTS: dict[str, Value] = {
     "auto_increment_increment": 1,
@@ -75,6 +88,18 @@ class Variables:
     def of_server() -> dict[str, Value]:
         """Return what a fresh server starts with."""
         return dict(_DEFAULTS)
+
+    def choose(self, collation: int) -> None:
+        """Take the character set of a log-in; one that is not known leaves the server's."""
+        if collation in _COLLATIONS:
+            charset, name = _COLLATIONS[collation]
+            for what in ("client", "connection", "results"):
+                self._session[f"character_set_{what}"] = charset
+            self._session["collation_connection"] = name
+
+    def codec(self, what: str) -> str:
+        """Return Python's name for the character set of "client" or "results"."""
+        return _CODECS.get(as_text(self._session[f"character_set_{what}"] or ""), _UTF8)
 
     def reset(self) -> None:
         """Go back to the server's values, character sets too, as MySQL does."""

@@ -55,6 +55,7 @@ class Login:
     """What the client said in its handshake response."""
 
     capabilities: int
+    collation: int
     user: str
     database: str
 
@@ -110,7 +111,7 @@ def parsed_login(packet: bytes) -> Login:
     database = ""
     if capabilities & WITH_DATABASE and at < len(packet):
         database = packet[at : packet.index(0, at)].decode()
-    return Login(capabilities, user, database)
+    return Login(capabilities, packet[8], user, database)
 
 
 def ok(done: Done, status: int) -> bytes:
@@ -130,14 +131,14 @@ def err(error: SqlError) -> bytes:
     return b"\xff" + struct.pack("<H", error.errno) + b"#" + error.state.encode() + error.message.encode()
 
 
-def result_set(result: ResultSet, status: int) -> Iterable[bytes]:
-    """Return every packet of a text result set."""
+def result_set(result: ResultSet, status: int, codec: str) -> Iterable[bytes]:
+    """Return every packet of a text result set, its texts encoded for the client."""
     yield lenenc(len(result.columns))
-    yield from map(_definition, result.columns)
+    yield from (_definition(column, codec) for column in result.columns)
     yield eof(status)
     types = [column.type for column in result.columns]
     for row in result.rows:
-        yield b"".join(map(_cell, row, types))
+        yield b"".join(_cell(value, kind, codec) for value, kind in zip(row, types, strict=True))
     yield eof(status)
 
 
@@ -159,17 +160,18 @@ def _lenenc_at(packet: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(packet[at + 1 : at + 1 + size], "little"), 1 + size
 
 
-def _cell(value: Value, kind: Type) -> bytes:
+def _cell(value: Value, kind: Type, codec: str) -> bytes:
     if value is None:
         return b"\xfb"
     is_moment = kind.name in ("datetime", "timestamp")
     text = as_text(value, kind.scale if is_moment else None)
-    data = value if isinstance(value, bytes) else text.encode("utf-8", "surrogateescape")
+    data = value if isinstance(value, bytes) else text.encode(codec, "surrogateescape")
     return lenenc(len(data)) + data
 
 
-def _definition(column: ColumnLabel) -> bytes:
+def _definition(column: ColumnLabel, codec: str) -> bytes:
     kind = column.type
-    names = (b"def", *(name.encode() for name in (column.schema, column.table, column.table, column.name, column.name)))
+    texts = ("def", column.schema, column.table, column.table, column.name, column.name)
+    names = [text.encode(codec, "surrogateescape") for text in texts]
     fixed = struct.pack("<HIBHB2x", kind.charset, kind.display_length, kind.code, kind.flags, kind.scale)
     return b"".join(lenenc(len(name)) + name for name in names) + b"\x0c" + fixed
