@@ -73,8 +73,7 @@ class _Parts:
         self.monitor = Monitor(
             config, dialer=self.dialer, resolver=self.resolver, emit=events.emit, chance=random.random
         )
-        self.seeker = Seeker(config, monitor=self.monitor, dialer=self.dialer, emit=events.emit)
-
+        self.seeker = Seeker(config, monitor=self.monitor, dialer=self.dialer, emit=events.emit, chance=random.random)
         self.closing: asyncio.Task[None] | None = None
 
     async def close(self) -> None:

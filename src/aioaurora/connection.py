@@ -21,7 +21,7 @@ from aioaurora._core import verdict
 from aioaurora._core.statement import ends_transaction
 from aioaurora._core.verdict import Doubt, Scope, Work
 from aioaurora._io import wire
-from aioaurora._io.driver import SERVER_LOST, Command, Error, InterfaceError, Status
+from aioaurora._io.driver import SERVER_LOST, Command, Error, InterfaceError, Status, sentence_of
 from aioaurora._io.session import Session
 from aioaurora.errors import (
     AioauroraError,
@@ -181,7 +181,7 @@ class Connection(Session):
         work = self.work()
         if errno in _NEVER_READ:
             work = _unread(work)
-        loss = self._loss_of(work, self._loss_detail or _sentence_of(told), errno or SERVER_LOST)
+        loss = self._loss_of(work, self._loss_detail or sentence_of(told), errno or SERVER_LOST)
         self.abort()
         self._close_reason = str(loss)
         self._result = None
@@ -215,7 +215,7 @@ class Connection(Session):
         except Error as error:
             if self._is_answer(error):
                 return False
-            loss = ConnectionLost(self.instance, epoch=self.epoch, outcome=outcome, detail=_sentence_of(error))
+            loss = ConnectionLost(self.instance, epoch=self.epoch, outcome=outcome, detail=sentence_of(error))
             self.abort()
             self._close_reason = str(loss)
             self._loss = None
@@ -287,9 +287,3 @@ _NEVER_READ = frozenset({4031})
 
 def _unread(work: Work) -> Work:
     return dataclasses.replace(work, statement=None)
-
-
-def _sentence_of(error: BaseException) -> str:
-    if isinstance(error, Error) and len(error.args) > 1:
-        return str(error.args[1])
-    return str(error) or type(error).__name__

@@ -55,3 +55,8 @@ async def errno(awaitable):
     except aiomysql.MySQLError as error:
         return error.args[0]
     return None
+
+
+def now():
+    """The loop's time."""
+    return asyncio.get_running_loop().time()

@@ -8,21 +8,7 @@ import random
 import pytest
 
 from aioaurora.simulator import SimulatedCluster
-from tests.simulator.plain_client import ask, close_all, connected, dialled, errno, role
-
-
-@pytest.fixture
-async def sim():
-    """Three instances on virtual time."""
-    async with SimulatedCluster(3, engine="memory") as started:
-        await started.execute("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)")
-        yield started
-        close_all()
-
-
-def now():
-    """The loop's time."""
-    return asyncio.get_running_loop().time()
+from tests.simulator.plain_client import ask, connected, dialled, errno, now, role
 
 
 @pytest.mark.parametrize("mode", ["graceful", "crash", "blackhole"])

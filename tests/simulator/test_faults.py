@@ -7,23 +7,9 @@ import asyncio
 import pytest
 
 from aioaurora.simulator import HostRow, SimulatedCluster
-from tests.simulator.plain_client import ask, close_all, dialled, errno, role
+from tests.simulator.plain_client import ask, close_all, dialled, errno, now, role
 
 INSERT = "INSERT INTO t (n) VALUES (1)"
-
-
-@pytest.fixture
-async def sim():
-    """Three instances on virtual time."""
-    async with SimulatedCluster(3, engine="memory") as started:
-        await started.execute("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)")
-        yield started
-        close_all()
-
-
-def now():
-    """The loop's time."""
-    return asyncio.get_running_loop().time()
 
 
 async def count(sim):

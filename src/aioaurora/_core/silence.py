@@ -10,6 +10,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+# A timer that fires this late tells of our own stalled loop, not of the server (case 36).
+OUR_LATENESS_S = 0.1
+
 
 class Verdict(enum.StrEnum):
     """What a silence means so far."""

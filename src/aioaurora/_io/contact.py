@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from pymysql import err
 
 from aioaurora._core.endpoint import Endpoint, EndpointKind
-from aioaurora._io.dialer import UNKNOWN_HOST, Dial, Dialer, Place
+from aioaurora._core.verdict import errno_of
+from aioaurora._io.dialer import ACCESS_DENIED, UNKNOWN_HOST, Dial, Dialer, Place
 from aioaurora._io.probe import probe
 from aioaurora.errors import ConfigurationError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # The cluster endpoint may still lead to a writer that is gone; after this long a reader is asked as well.
 _SECOND_AFTER_S = 0.5
+_NO_DATABASE = 1049
 
 
 async def first_contact(endpoint: Endpoint, dialer: Dialer, *, deadline: float) -> tuple[Session, Observation]:
@@ -79,8 +81,7 @@ def _is_final(dial: Dial[Session]) -> bool:
     if not dial.task.done() or dial.task.cancelled():
         return False
     error = dial.task.exception()
-    errno = error.args[0] if isinstance(error, err.MySQLError) and error.args else 0
-    return isinstance(error, ConfigurationError) or errno in {1045, 1049, UNKNOWN_HOST}
+    return isinstance(error, ConfigurationError) or errno_of(error) in {ACCESS_DENIED, _NO_DATABASE, UNKNOWN_HOST}
 
 
 def _pattern_missing(endpoint: Endpoint, observation: Observation) -> str:

@@ -16,7 +16,9 @@ from pymysql import err
 from aioaurora._core.backoff import Ramp
 from aioaurora._core.endpoint import without_green_suffix
 from aioaurora._core.observation import PLAIN_ROLE_QUERY, ROLE_QUERY, UNKNOWN_VARIABLE, Observation
+from aioaurora._core.silence import OUR_LATENESS_S
 from aioaurora._core.verdict import Scope, scope_of
+from aioaurora._io.driver import CANNOT_CONNECT
 from aioaurora._io.probe import observed
 from aioaurora._io.resolver import ResolveError, Resolver, UnknownHost
 from aioaurora._io.session import Session
@@ -28,11 +30,9 @@ if TYPE_CHECKING:
     from aioaurora.config import Config
     from aioaurora.credentials import CredentialCache, Credentials
 
-UNKNOWN_HOST, CONNECT_FAILED, ACCESS_DENIED = 2005, 2003, 1045
+UNKNOWN_HOST, ACCESS_DENIED = 2005, 1045
 # Phases after the greeting: a dial that got so far is not cut off.
 _GREETED = frozenset({"tls", "login", "role check", "ready"})
-# A deadline that fires this late was missed by our own loop, not by the server.
-_OUR_LATENESS_S = 0.1
 
 S = TypeVar("S", bound=Session)
 
@@ -101,9 +101,9 @@ class Dial(Generic[S]):
     def expire(self) -> None:
         """End it at its deadline; an answer that lies unread because our loop stalled is read first."""
         loop = asyncio.get_running_loop()
-        if not self.was_late and loop.time() - self.deadline > _OUR_LATENESS_S:
+        if not self.was_late and loop.time() - self.deadline > OUR_LATENESS_S:
             self.was_late = True
-            loop.call_later(_OUR_LATENESS_S, self.expire)
+            loop.call_later(OUR_LATENESS_S, self.expire)
             return
         self.is_expired = not self.task.done()
         self.task.cancel()
@@ -241,7 +241,7 @@ class Dialer:
             try:
                 return await self._logged_in(dial, build(place=place, address=address, credentials=credentials))
             except err.OperationalError as error:
-                if error.args[0] != CONNECT_FAILED:
+                if error.args[0] != CANNOT_CONNECT:
                     raise  # Somebody is there, and says no.
         return await self._logged_in(dial, build(place=place, address=addresses[-1], credentials=credentials))
 
@@ -289,11 +289,6 @@ class Dialer:
         row = await session.declare(PLAIN_ROLE_QUERY)
         self.is_plain = True
         return _the_row(row)
-
-
-def sentence_of(error: BaseException) -> str:
-    """Give what an error says, without its number."""
-    return str(error.args[1] if isinstance(error, err.MySQLError) and len(error.args) > 1 else error)
 
 
 def _the_row(row: tuple[object, ...] | None) -> tuple[object, ...]:

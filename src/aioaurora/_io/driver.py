@@ -85,6 +85,13 @@ def error_in(payload: bytes) -> Error:
     raise AssertionError("no ERR packet")
 
 
+def sentence_of(error: BaseException) -> str:
+    """Give what an error says, without its number; its class where it says nothing."""
+    if isinstance(error, Error) and len(error.args) > 1:
+        return str(error.args[1])
+    return str(error) or type(error).__name__
+
+
 class Command:
     """First byte of what a client sends."""
 
@@ -142,4 +149,5 @@ __all__ = [
     "collation_of",
     "encoding_of",
     "error_in",
+    "sentence_of",
 ]

@@ -19,9 +19,10 @@ import anyio
 from pymysql import err
 
 from aioaurora._core.failover import Event, InstanceLost, Late, Observed, SessionLost, Silenced
-from aioaurora._core.silence import Patience, Silence, Verdict, judged
-from aioaurora._core.verdict import Scope, scope_of
-from aioaurora._io.dialer import UNKNOWN_HOST, Dial, Dialer, Dialled, Place, sentence_of
+from aioaurora._core.silence import OUR_LATENESS_S, Patience, Silence, Verdict, judged
+from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._io.dialer import UNKNOWN_HOST, Dial, Dialer, Dialled, Place
+from aioaurora._io.driver import sentence_of
 from aioaurora._io.probe import probe
 from aioaurora.errors import ConnectTimeout
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from aioaurora._core.topology import Instance
     from aioaurora._io.session import Session
 
-# A timer that fires this late tells of our own stalled loop: the question is asked anew (case 36).
-_OUR_LATENESS_S = 0.1
 # While the writer is sought, a dial that was not greeted by then is overtaken by another.
 _OVERTAKEN_AFTER_S = 0.25
 _FIRST = asyncio.FIRST_COMPLETED
@@ -88,11 +87,6 @@ class Heartbeat:
         self._view_due_at = 0.0
         self._to_kill: deque[int] = deque()
         self._scope = anyio.CancelScope()
-
-    @property
-    def session(self) -> Session | None:
-        """The connection that it asks on, if there is one."""
-        return self._session
 
     def adopt(self, session: Session) -> None:
         """Go on with a connection that is open already."""
@@ -182,7 +176,7 @@ class Heartbeat:
 
     def _tell_failed(self, dial: Dial[Session], error: Exception) -> bool:
         """Tell of an instance that refuses; says whether it is one."""
-        errno = error.args[0] if error.args else 0
+        errno = errno_of(error) or 0
         if dial.was_late or errno == UNKNOWN_HOST or scope_of(errno) in {Scope.ADMISSION, Scope.LOGIN}:
             return False  # The name may not be known yet (case 8), and who refuses a log-in is there (case 25).
         self._around.tell(InstanceLost(self.instance.id, self.instance.generation, sentence_of(error)))
@@ -239,7 +233,7 @@ class Heartbeat:
                     beside = self._loop.create_task(self._dial_beside())
                 wake_at = self._patience.next_check(silence)
                 await asyncio.wait({asking, beside or asking}, timeout=wake_at - silence.now, return_when=_FIRST)
-                if self._loop.time() - wake_at > _OUR_LATENESS_S:
+                if self._loop.time() - wake_at > OUR_LATENESS_S:  # Then the question counts as asked anew.
                     asked_at = last_sign_at = self._loop.time()
                 if beside is not None and beside.done() and not asking.done():
                     self._switched(session, beside.result())

@@ -219,12 +219,7 @@ class Monitor:
             return
         instance = self.topology.get(instance_id)
         if instance is not None and self._group is not None:
-            self._group.start_soon(self._ask_once, instance)
-
-    async def _ask_once(self, instance: Instance) -> None:
-        """Ask an instance that is not watched."""
-        once = self._heartbeat(instance)
-        await once.ask_once()
+            self._group.start_soon(self._heartbeat(instance).ask_once)
 
     def _abort(self, instance_id: str, cause: str, *, writers_only: bool) -> None:
         lost = [held for held in self._open(instance_id) if held.role is Role.WRITER or not writers_only]

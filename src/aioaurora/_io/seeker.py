@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,9 +14,10 @@ from aioaurora._core.endpoint import EndpointKind
 from aioaurora._core.failover import InstanceLost, Observed, Searching
 from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.selection import Chosen, Hopeless, chosen
-from aioaurora._core.verdict import Scope, scope_of
+from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.contact import first_contact
-from aioaurora._io.dialer import UNKNOWN_HOST, Dialer, Dialled, Place, sentence_of
+from aioaurora._io.dialer import UNKNOWN_HOST, Dialer, Dialled, Place
+from aioaurora._io.driver import sentence_of
 from aioaurora._io.session import Session
 from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Role, WriterUnavailable
 
@@ -50,12 +50,19 @@ class Seeker:
     """Leads requests to instances."""
 
     def __init__(
-        self, config: Config, *, monitor: Monitor, dialer: Dialer, emit: Callable[[kinds.Event], None]
+        self,
+        config: Config,
+        *,
+        monitor: Monitor,
+        dialer: Dialer,
+        emit: Callable[[kinds.Event], None],
+        chance: Callable[[], float],
     ) -> None:
         self._config = config
         self._monitor = monitor
         self._dialer = dialer
         self._emit = emit
+        self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._reaching: asyncio.Task[None] | None = None
         self._has_reached = False
@@ -137,7 +144,7 @@ class Seeker:
                 self._monitor.state,
                 role,
                 pinned=request.instance,
-                chance=random.random(),  # noqa: S311 - spreads load, guards nothing
+                chance=self._chance(),
                 avoid=frozenset(request.avoid),
             )
             match choice:
@@ -160,7 +167,7 @@ class Seeker:
         sought_s = self._monitor.searching_for_s
         if patience is not None and sought_s >= patience:
             least, most = _RETRY_AFTER_S
-            retry_after_s = random.uniform(least, most)  # noqa: S311 - spreads load, guards nothing
+            retry_after_s = least + (most - least) * self._chance()
             sentence = f"the writer of {self._monitor.topology.cluster!r} has been sought for {sought_s:.1f} s"
             raise WriterUnavailable(sentence, waited_s=0.0, retry_after_s=retry_after_s)
         try:
@@ -185,7 +192,7 @@ class Seeker:
             raise _NotInThatRole(0, f"{who!r} says it is writable, and so does {writer.id if writer else 'nobody'}")
 
     def _failed(self, choice: Chosen, error: Exception) -> None:
-        errno = error.args[0] if error.args else 0
+        errno = errno_of(error) or 0
         if errno == UNKNOWN_HOST or scope_of(errno) in {Scope.ADMISSION, Scope.LOGIN, Scope.STATEMENT}:
             return
         instance = self._monitor.topology.get(choice.instance.id) or choice.instance
@@ -204,7 +211,7 @@ class Seeker:
             return True
         if isinstance(error, (NoWriter, NoReader)) or not isinstance(error, (err.OperationalError, OSError)):
             return False
-        errno = error.args[0] if error.args else 0
+        errno = errno_of(error) or 0
         if errno == UNKNOWN_HOST:
             return self._has_reached
         scope = scope_of(errno)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from aioaurora.cli.options import BAD_USAGE, Dsn, Engine
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,22 +22,13 @@ if TYPE_CHECKING:
     from aioaurora.cli.drill.conduct import Drill
     from aioaurora.cli.drill.plan import Plan
 
-BROKEN, BAD_USAGE = 1, 2
+BROKEN = 1
 _SEEDS = 1_000_000
 _FEWEST_INSTANCES, _MOST_INSTANCES = 2, 16
 _FEWEST_CLIENTS, _MOST_CLIENTS = 2, 200  # One sits in a transaction, one waits for it.
 
 T = TypeVar("T", bound=str)
 
-Engine = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|mariadb|memory|dsn", help="What plays the storage. auto: mariadb if there is one, else memory."
-    ),
-]
-Dsn = Annotated[
-    str | None, typer.Option(metavar="URL", help="For the engine dsn: mysql://user:password@host:port of any server.")
-]
 Instances = Annotated[int, typer.Option(min=_FEWEST_INSTANCES, max=_MOST_INSTANCES, help="Of the simulated cluster.")]
 Clients = Annotated[
     int, typer.Option(min=_FEWEST_CLIENTS, max=_MOST_CLIENTS, help="Writers of each kind, ours and plain aiomysql.")

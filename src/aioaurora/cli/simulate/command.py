@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aioaurora.cli.options import BAD_USAGE, Dsn, Engine
+
 if TYPE_CHECKING:
     from aioaurora.simulator import SimulatedCluster
 
-BAD_USAGE = 2
 _FEWEST, _MOST = 1, 16
 _LOWEST_PORT, _HIGHEST_PORT = 1, 65535
 _LOOK_EVERY_S = 0.05
@@ -20,15 +21,6 @@ _ENGINES = ("auto", "mariadb", "memory", "dsn")
 _PLUGINS = ("mysql_native_password", "caching_sha2_password")
 
 Instances = Annotated[int, typer.Option(min=_FEWEST, max=_MOST, help="How many; the first is the writer.")]
-Engine = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|mariadb|memory|dsn", help="What plays the storage. auto: mariadb if there is one, else memory."
-    ),
-]
-Dsn = Annotated[
-    str | None, typer.Option(metavar="URL", help="For the engine dsn: mysql://user:password@host:port of any server.")
-]
 Name = Annotated[str, typer.Option(help="The cluster's id.")]
 Port = Annotated[
     int | None,
