@@ -361,8 +361,9 @@ async def test_killing_the_process_leaves_no_server_behind(how):
 
 async def test_the_next_one_clears_up_after_a_killed_one(monkeypatch, short_tmp):
     """Data of a minute ago, that no server answers for."""
-    monkeypatch.setattr("aioaurora.simulator.mariadb._base", lambda: str(short_tmp))
-    left, young = short_tmp / "aioaurora-mariadb-left", short_tmp / "aioaurora-mariadb-young"
+    base = short_tmp / "base"  # Others put theirs beside it.
+    monkeypatch.setattr("aioaurora.simulator.mariadb._base", lambda: str(base))
+    left, young = base / "aioaurora-mariadb-left", base / "aioaurora-mariadb-young"
     for folder in (left, young):
         (folder / "data").mkdir(parents=True)
     os.utime(left, (0, 0))
@@ -372,7 +373,7 @@ async def test_the_next_one_clears_up_after_a_killed_one(monkeypatch, short_tmp)
         async with SimulatedCluster(1, engine="mariadb"):
             assert await sim.rows("SELECT 1") == [(1,)]
 
-    assert [folder.name for folder in short_tmp.iterdir()] == [young.name]
+    assert [folder.name for folder in base.iterdir()] == [young.name]
 
 
 def is_running(pid):
