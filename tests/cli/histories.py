@@ -50,7 +50,7 @@ def scene(**changes: Any) -> Scene:
         peak_connects={Side.OURS: 2, Side.PLAIN: 1},
         suspected_at=100.01,
         in_flight={Side.OURS: 1, Side.PLAIN: 1},
-        in_transaction={Side.OURS: 0, Side.PLAIN: 0},
+        in_transaction={Side.OURS: 1, Side.PLAIN: 1},
     )
     return dataclasses.replace(usual, **changes)
 

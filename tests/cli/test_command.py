@@ -32,7 +32,9 @@ def ran(*words):
         (["--clients", "1"], "Invalid value for '--clients'"),
         (["--instances", "1"], "Invalid value for '--instances'"),
         (["--svg", "/no/such/directory/a.svg"], "there is no such directory"),
-        (["--url", "no url"], "no url"),
+        (["--url", "no url"], "write mysql://"),
+        (["--url", "mysql://u@h/", "--svg", "a.svg"], "--svg has no meaning then"),
+        (["--url", "mysql://u@h/", "--promote-after", "2"], "--promote-after has no meaning then"),
         (["--no-such-option"], "No such option"),
     ],
 )

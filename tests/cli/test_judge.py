@@ -36,6 +36,19 @@ def test_a_write_of_unknown_outcome_may_be_stored_or_not():
     assert promises_broken(ledger(stored, not_stored, attempt()), scene(held=frozenset({"a", "ours-0-1-1-0"}))) == []
 
 
+@pytest.mark.parametrize(
+    "missing",
+    [{"in_flight": {Side.OURS: 0, Side.PLAIN: 1}}, {"in_transaction": {Side.OURS: 1, Side.PLAIN: 0}}],
+    ids=["nobody waits", "nobody sits in a transaction"],
+)
+def test_a_failover_that_met_nobody_is_no_trial(missing):
+    """DECISIONS 34: half of the clients wait for an answer, and one sits in a transaction."""
+    found = judge.broken(judge.figures(ledger(attempt()), scene(**missing), Side.OURS), scene(**missing))
+
+    assert [each.promise for each in found] == [None]
+    assert str(found[0]).startswith("no trial: at the fault ")
+
+
 # --- what is planted ------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 
 import pytest
 
@@ -24,7 +23,7 @@ def test_at_least_half_wait_for_a_statement_and_one_sits_in_a_transaction(client
 
 def test_those_who_wait_have_rows_to_wait_for():
     """Each its own, and other ones at every fault: a row that was stored cannot be inserted again."""
-    stage = Stage(random.Random(1))
+    stage = Stage()
 
     stage.call((Side.OURS, Side.PLAIN), 4)
     first = stage.contested_by(Side.OURS)
@@ -37,7 +36,7 @@ def test_those_who_wait_have_rows_to_wait_for():
 
 async def test_the_call_is_over_when_everybody_stands():
     """Those who go on writing are not waited for."""
-    stage = Stage(random.Random(1))
+    stage = Stage()
     stage.call((Side.OURS,), 3)
     waiting = asyncio.create_task(stage.all_taken(60.0))
 
@@ -53,7 +52,7 @@ async def test_the_call_is_over_when_everybody_stands():
 
 async def test_those_who_are_late_are_not_waited_for():
     """A client may be stuck in a connect."""
-    stage = Stage(random.Random(1))
+    stage = Stage()
     stage.call((Side.OURS,), 2)
 
     await stage.all_taken(4.0)

@@ -54,6 +54,7 @@ Url = Annotated[
 
 
 def drill(  # noqa: PLR0917 - typer calls it, by name
+    context: typer.Context,
     engine: Engine = "auto",
     dsn: Dsn = None,
     instances: Instances = 3,
@@ -73,6 +74,7 @@ def drill(  # noqa: PLR0917 - typer calls it, by name
     Exit status: 0 if aioaurora kept its promises, 1 if one was broken, 2 on bad usage.
     """
     if url is not None:
+        _refuse_beside_url(context)
         raise typer.Exit(_looked_at(url, as_json=json_))
     from aioaurora.cli.drill import plan as plans
 
@@ -108,12 +110,12 @@ def _drilled(plan: Plan, *, svg: Path | None, as_json: bool) -> int:
     except SimulatorError as error:
         typer.echo(f"aioaurora drill: {error}", err=True)
         return BAD_USAGE
-    if svg is not None:
-        svg.write_text(drawn(drill), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(recorded(drill), indent=2))
     else:
         print_summary(console, drill)
+    if svg is not None:  # Last: a full disk must not cost the figures.
+        svg.write_text(drawn(drill), encoding="utf-8")
     return BROKEN if drill.broken else 0
 
 
@@ -129,12 +131,22 @@ async def _shown(plan: Plan, console: Console, *, tables: bool) -> Drill:
     return drill
 
 
+def _refuse_beside_url(context: typer.Context) -> None:
+    """Refuse what would be passed over: a real cluster is looked at, nothing more."""
+    sources = {name: context.get_parameter_source(name) for name in context.params.keys() - {"url", "json_"}}
+    others = sorted(name for name, source in sources.items() if source and source.name == "COMMANDLINE")
+    if others:
+        raise typer.BadParameter(f"--url looks at a real cluster: --{others[0].replace('_', '-')} has no meaning then")
+
+
 def _looked_at(url: str, *, as_json: bool) -> int:
     from rich.console import Console
 
     from aioaurora.cli.drill import remote
     from aioaurora.errors import ConfigurationError
 
+    if "://" not in url:
+        raise typer.BadParameter("--url: write mysql://user:password@host/db")
     try:
         view = asyncio.run(remote.looked_at(url))
     except ConfigurationError as error:

@@ -81,9 +81,8 @@ async def conducted(drill: Drill, audience: Audience) -> None:
         audience.started(sim.engine.name)
         sim.add_user(_PLAIN_USER, sim.password)
         await _set_up(sim)
-        options = sim.connect_options() | {"autocommit": True}
-        async with Cluster(**options, listeners=(suspicions,)) as cluster:
-            stage = Stage(random.Random(plan.seed))  # noqa: S311 - no secret
+        async with Cluster(**_our_options(sim), listeners=(suspicions,)) as cluster:
+            stage = Stage()
             with sim.resolving():
                 cast = _Cast(plan, stage, drill.ledger, cluster=cluster, plain=_plain_options(sim))
                 async with cast, _running(ticker.run()):
@@ -100,8 +99,13 @@ class _Cast:
         doors = (OurDoor(cluster), PlainDoor(plain))
         self._stage = stage
         self._work = [
-            *(Writer(n, door=door, stage=stage, ledger=ledger).run() for door in doors for n in range(plan.clients)),
-            *(Reader(n, cluster=cluster, stage=stage, ledger=ledger).run() for n in range(plan.readers)),
+            Writer(n, door=door, stage=stage, ledger=ledger, chance=_chance(plan, door.side, n)).run()
+            for door in doors
+            for n in range(plan.clients)
+        ]
+        self._work += [
+            Reader(n, cluster=cluster, stage=stage, ledger=ledger, chance=_chance(plan, "reader", n)).run()
+            for n in range(plan.readers)
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -136,6 +140,7 @@ class _Conductor:
     ) -> None:
         self._sim, self._stage, self._drill, self._audience = sim, stage, drill, audience
         self._suspicions, self._ticker = suspicions, ticker
+        self._chance = _chance(drill.plan, "failovers")
         self._loop = asyncio.get_running_loop()
         self._window_at = self._loop.time()
 
@@ -150,11 +155,11 @@ class _Conductor:
         stage.call(tuple(Side), self._drill.plan.clients)
         await stage.all_taken(_POSTURES_WITHIN_S)
         await asyncio.sleep(_ARRIVES_S)
-        old, new = sim.writer.id, stage.chance.choice(sorted(each.id for each in sim.readers if each.is_up))
+        old, new = sim.writer.id, self._chance.choice(sorted(each.id for each in sim.readers if each.is_up))
         waiting = {side: stage.count(side, Posture.WAITING, Posture.WAITING_INSIDE) for side in Side}
         sitting = {side: stage.count(side, Posture.SITTING) for side in Side}
         self._audience.phase(number, f"{mode}: {old} is gone, {new} will be promoted in {promote_after:g} s")
-        resume_after = min(promote_after / 2, _SIT_AT_MOST_S) * stage.chance.uniform(0.2, 1.0)
+        resume_after = min(promote_after / 2, _SIT_AT_MOST_S) * self._chance.uniform(0.2, 1.0)
         resuming = self._loop.call_later(resume_after, stage.resumed.set)
         await sim.failover(mode, new, promote_after=promote_after, returns_after=_RETURNS_AFTER_S)
         resuming.cancel()
@@ -241,6 +246,11 @@ class _Conductor:
                 await self._sim.timeline.wait_for("returned", instance=old, since=since)
 
 
+def _chance(plan: Plan, *whose: object) -> random.Random:
+    """Give each its own, or the clients' paces would decide which instance is promoted."""
+    return random.Random(f"{plan.seed} {whose}")  # noqa: S311 - no secret
+
+
 async def _set_up(sim: SimulatedCluster) -> None:
     for table in (TABLE, READ_TABLE):
         await sim.execute(f"DROP TABLE IF EXISTS `{sim.database}`.`{table}`")
@@ -251,6 +261,13 @@ async def _set_up(sim: SimulatedCluster) -> None:
 async def _held(sim: SimulatedCluster) -> frozenset[str]:
     rows = await sim.rows(f"SELECT id FROM `{sim.database}`.`{TABLE}`")  # noqa: S608 - our own names
     return frozenset(str(row[0]) for row in rows)
+
+
+def _our_options(sim: SimulatedCluster) -> dict[str, Any]:
+    """Give what an application has: the cluster endpoint, and who to log in as."""
+    options = sim.connect_options() | {"autocommit": True}
+    del options["instance_pattern"]
+    return options
 
 
 def _plain_options(sim: SimulatedCluster) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from aioaurora.cli.drill.ledger import Read, Side, Told
 from aioaurora.cli.drill.workload import LOST, PACE_S, unlimited
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
 
@@ -85,8 +86,9 @@ class PlainDoor:
 class Reader:
     """One client that reads through the Cluster, from readers."""
 
-    def __init__(self, number: int, *, cluster: Cluster, stage: Stage, ledger: Ledger) -> None:
+    def __init__(self, number: int, *, cluster: Cluster, stage: Stage, ledger: Ledger, chance: random.Random) -> None:
         self._number, self._cluster, self._stage, self._ledger = number, cluster, stage, ledger
+        self._chance = chance
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -104,7 +106,7 @@ class Reader:
                 await cursor.execute(_READ)
                 await cursor.fetchall()
             self._note()
-            await asyncio.sleep(PACE_S * (0.5 + self._stage.chance.random()))
+            await asyncio.sleep(PACE_S * (0.5 + self._chance.random()))
 
     def _note(self, error: str = "") -> None:
         self._ledger.reads.append(Read(client=self._number, ended_at=self._loop.time(), error=error))

@@ -157,10 +157,18 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A promise that was not kept: its number in the design, and what was seen."""
+    """A promise that was not kept: its number in the design, and what was seen.
 
-    promise: int
+    Without a number it is the drill itself that was no trial: what it found proves nothing.
+    """
+
+    promise: int | None
     sentence: str
+
+    def __str__(self) -> str:
+        return (
+            f"no trial: {self.sentence}" if self.promise is None else f"promise {self.promise} broken: {self.sentence}"
+        )
 
 
 def figures(ledger: Ledger, scene: Scene, side: Side) -> Figures:
@@ -194,7 +202,13 @@ def figures(ledger: Ledger, scene: Scene, side: Side) -> Figures:
 
 def broken(found: Figures, scene: Scene) -> list[Broken]:
     """Name the promises that our driver did not keep in one failover."""
-    return [*_broken_roles(found), *_broken_waits(found, scene), *_broken_truths(found), *_broken_storms(found)]
+    return [
+        *_untried(scene),
+        *_broken_roles(found),
+        *_broken_waits(found, scene),
+        *_broken_truths(found),
+        *_broken_storms(found),
+    ]
 
 
 def broken_in_the_end(ledger: Ledger, held: frozenset[str]) -> list[Broken]:
@@ -207,6 +221,17 @@ def broken_in_the_end(ledger: Ledger, held: frozenset[str]) -> list[Broken]:
         "stored twice": len(books.repeated(attempts, held)),
     }
     return [Broken(4, f"in the end, {count} writes: {what}") for what, count in found.items() if count]
+
+
+def _untried(scene: Scene) -> Iterable[Broken]:
+    for side in Side:
+        busy, inside = scene.in_flight[side], scene.in_transaction[side]
+        if 2 * busy < scene.clients or not inside:
+            yield Broken(
+                None,
+                f"at the fault {busy} of {scene.clients} {side} clients had a statement under way, "
+                f"and {inside} sat in a transaction",
+            )
 
 
 def _broken_roles(found: Figures) -> Iterable[Broken]:

@@ -45,7 +45,7 @@ def print_failover(console: Console, number: int, judged: Judged) -> None:
     if stall:
         console.print(f"  [dim]The event loop stalled for {stall * 1000:.0f} ms at worst.[/dim]")
     for each in judged.broken:
-        console.print(Text(f"  promise {each.promise} broken: {each.sentence}", style="bold red"))
+        console.print(Text(f"  {each}", style="bold red"))
 
 
 def print_summary(console: Console, drill: Drill) -> None:
@@ -53,7 +53,7 @@ def print_summary(console: Console, drill: Drill) -> None:
     if len(drill.failovers) > len(by_mode(drill)):
         console.print(_summary(drill))
     for each in drill.finale:
-        console.print(Text(f"promise {each.promise} broken: {each.sentence}", style="bold red"))
+        console.print(Text(str(each), style="bold red"))
     count = _plural(len(drill.failovers), "failover")
     if drill.broken:
         console.print(Text(f"{_plural(len(drill.broken), 'promise')} broken in {count}.", style="bold red"))

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import random
-
     from aioaurora.cli.drill.ledger import Side
 
 
@@ -40,7 +38,6 @@ class Stage:
     """The state of the play.
 
     Attributes:
-        chance: All that is left to chance, from one seed.
         taking: Postures still to be taken, by client.
         taken: Postures that clients are in now.
         called: Who is waited for.
@@ -51,7 +48,6 @@ class Stage:
         is_over: Whether everybody is to stop.
     """
 
-    chance: random.Random
     taking: dict[tuple[Side, int], Posture] = field(default_factory=dict)
     taken: dict[tuple[Side, int], Posture] = field(default_factory=dict)
     called: set[tuple[Side, int]] = field(default_factory=set)

@@ -16,6 +16,7 @@ from aioaurora.cli.drill.ledger import Attempt, Connect, Side, Step, Told
 from aioaurora.cli.drill.stage import Posture, Stage
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Awaitable
     from contextlib import AbstractAsyncContextManager
 
@@ -89,8 +90,9 @@ class _Turn:
 class Writer:
     """One client."""
 
-    def __init__(self, number: int, *, door: Door, stage: Stage, ledger: Ledger) -> None:
+    def __init__(self, number: int, *, door: Door, stage: Stage, ledger: Ledger, chance: random.Random) -> None:
         self._number, self._door, self._stage, self._ledger = number, door, stage, ledger
+        self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._who = (door.side, number)
         self._unit = self._tries = 0
@@ -110,7 +112,7 @@ class Writer:
         is_good = True
         while is_good and not self._stage.is_over:
             is_good = await self._takes_turn(session)
-            await asyncio.sleep(PACE_S * (0.5 + self._stage.chance.random()) if is_good else 0.0)
+            await asyncio.sleep(PACE_S * (0.5 + self._chance.random()) if is_good else 0.0)
 
     async def _connected(self) -> Session | None:
         began_at, error, session = self._loop.time(), "", None
