@@ -81,9 +81,9 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure: `nox -s bench -- driver` compares with raw aiomysql. Not part of CI."""
-    _install(session, "tests")
+    """Measure: `driver` compares with raw aiomysql, `failover` with the AWS wrapper. Not part of CI."""
     name, *rest = session.posargs or ["driver"]
+    _install(session, "system" if name == "failover" else "tests")
     session.run("python", f"tests/benchmarks/{name}.py", *rest)
 
 
