@@ -126,6 +126,25 @@ class Life(Login):
             statements.append(f"SET AUTOCOMMIT = {int(self.autocommit_mode)}")
         return statements
 
+    # --- moving house -----------------------------------------------------------------------------------------------
+
+    def imitate(self, other: Life) -> None:
+        """Be opened as `other` would be now, with what its user has asked for since it was made."""
+        self.autocommit_mode = other.autocommit_mode
+        self._charset, self._encoding = other._charset, other._encoding
+
+    def take_over(self, other: Life) -> None:
+        """Make the session of `other` this object's own, in place of the one that it had.
+
+        `other` is left as one that was never opened: its end ends nothing. Statements, results and losses of either
+        stay behind; so does whatever of this object is configuration.
+        """
+        self.abort()
+        self._forget()
+        vars(self).update({name: value for name, value in vars(other).items() if name in _OF_A_SESSION})
+        other._reader = other._writer = None
+        other._forget()
+
     # --- while it lasts ---------------------------------------------------------------------------------------------
 
     @property
@@ -231,3 +250,14 @@ class Life(Login):
         self._password = secret(password)
         if user is not None:
             self._user = user
+
+
+# What belongs to one session with one server, and goes with it.
+_OF_A_SESSION = frozenset(
+    """
+    _reader _writer _pipe _next_seq_id is_peeking phase is_established _is_declared server_status
+    _host _port _address _unix_socket _user _password _secure host_info connected_time autocommit_mode
+    _charset _encoding client_flag server_capabilities protocol_version server_version server_thread_id server_charset
+    server_language salt server_public_key _server_auth_plugin _auth_plugin_used
+    """.split()
+)
