@@ -533,6 +533,15 @@ async def test_values_become_literals():
     assert session.escape(time.struct_time((2026, 1, 2, 3, 4, 5, 0, 0, 0))) == "'2026-01-02 03:04:05'"
 
 
+async def test_what_cannot_be_encoded_ends_no_session():
+    """Nothing was sent: the transaction is still there."""
+    async with ScriptedServer() as server, opened(server, charset="latin1") as session:
+        with pytest.raises(UnicodeEncodeError):
+            await session.select_db("\u20ac\u4e16")
+
+        await session.query("SELECT 1")
+
+
 async def test_nothing_is_written_to_a_server_that_has_hung_up():
     """What it said in parting is the cause."""
 
