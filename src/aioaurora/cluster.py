@@ -204,7 +204,7 @@ class Cluster:
     async def _connect(self, role: Role | None, instance: str | None, timeout_s: float | None) -> Connection:
         parts = self._begun()
         dialled = await parts.seeker.seek(role, instance, self._built, deadline=parts.seeker.deadline(timeout_s))
-        self._bind(dialled.session, dialled.observation)
+        self._bind(dialled.session, dialled.observation, why="connect")
         return dialled.session
 
     def _built(self, *, place: Place, address: str, credentials: Credentials) -> Connection:
@@ -215,9 +215,10 @@ class Cluster:
             report=self._told,
             redial=self._redial,
             abandon=self._abandoned,
+            ended=functools.partial(self._ended, parts.loop),
         )
 
-    def _bind(self, connection: Connection, observation: Observation) -> None:
+    def _bind(self, connection: Connection, observation: Observation, *, why: str) -> None:
         topology = self.topology
         known = topology.get(observation.instance_id)
         role = {Mode.WRITABLE: Role.WRITER, Mode.READ_ONLY: Role.READER, Mode.FROZEN: None}[observation.mode]
@@ -230,9 +231,7 @@ class Cluster:
         if self._parts is not None and self._config.follow == "on":
             self._parts.monitor.hold(observation.instance_id, connection)
         self._events.emit(
-            kinds.ConnectionOpened(
-                cluster=topology.cluster, instance=observation.instance_id, role=role, why="asked for"
-            )
+            kinds.ConnectionOpened(cluster=topology.cluster, instance=observation.instance_id, role=role, why=why)
         )
 
     async def _redial(self, connection: Connection) -> None:
@@ -246,7 +245,7 @@ class Cluster:
         dialled = await parts.seeker.seek(
             connection.role, self._config.instance, rebuilt, deadline=parts.seeker.deadline(None)
         )
-        self._bind(connection, dialled.observation)
+        self._bind(connection, dialled.observation, why="ping")
 
     def _told(self, connection: Connection, scope: Scope, error: BaseException) -> None:
         """Hear from a connection what broke."""
@@ -267,6 +266,16 @@ class Cluster:
         """Have the server stop what a cancelled statement left running."""
         if self._parts is not None and not self._is_closed:
             self._parts.monitor.kill(connection.instance, connection.thread_id())
+
+    def _ended(self, loop: asyncio.AbstractEventLoop, connection: Connection, why: str) -> None:
+        """Tell of the end of a connection: on its loop, as it may be collected in any thread."""
+        if os.getpid() != self._pid:
+            return  # It is the parent's.
+        closed = kinds.ConnectionClosed(
+            cluster=self.topology.cluster, instance=connection.instance, role=connection.role, why=why
+        )
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody listens any more.
+            loop.call_soon_threadsafe(self._events.emit, closed)
 
     def _rest(self) -> None:
         """Stop following without waiting; the next request begins anew."""

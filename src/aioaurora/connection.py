@@ -50,6 +50,10 @@ def _leave(connection: Connection) -> None:
     """Belong to no cluster: nobody can end the statement."""
 
 
+def _end_quietly(connection: Connection, why: str) -> None:
+    """Belong to no cluster."""
+
+
 async def _dial_again(connection: Connection) -> None:
     """Belong to no cluster: go to the same server."""
     await connection.reopen()
@@ -70,6 +74,7 @@ class Connection(Session):
     epoch: int
     generation: int
     server_status: int
+    _is_bound = False  # Also before it is made: whatever is refused, the object can be collected.
 
     def __init__(
         self,
@@ -77,17 +82,20 @@ class Connection(Session):
         report: Callable[[Connection, Scope, BaseException], None] = _tell_nobody,
         redial: Callable[[Connection], Awaitable[None]] = _dial_again,
         abandon: Callable[[Connection], None] = _leave,
+        ended: Callable[[Connection, str], None] = _end_quietly,
         **keywords: Any,
     ) -> None:
         super().__init__(*arguments, **keywords)
-        self._report, self._redial, self._abandon = report, redial, abandon
+        self._report, self._redial, self._abandon, self._ended = report, redial, abandon, ended
         self._loss: ConnectionLost | None = None  # Not told yet.
         self._loss_detail = ""
         self.bind(instance=self._host, role=None, epoch=0, generation=0)
+        self._is_bound = False
 
     def bind(self, *, instance: str, role: Role | None, epoch: int, generation: int) -> None:
-        """Note what the role check has shown."""
+        """Note what the role check has shown: it is in use now, and its end will be told."""
         self.instance, self.role, self.epoch, self.generation = instance, role, epoch, generation
+        self._is_bound = True
 
     def __repr__(self) -> str:
         role = f" {self.role}" if self.role else ""
@@ -131,6 +139,13 @@ class Connection(Session):
         self._close_reason = str(loss)
         self.server_status &= ~Status.IN_TRANS
         self.abort(loss if self._busy else None)
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """End it now; its cluster hears why, once."""
+        super().abort(error)
+        if self._is_bound:
+            self._is_bound = False
+            self._ended(self, self._close_reason or "closed")
 
     def _loss_of(self, work: Work, detail: str, errno: int = SERVER_LOST) -> ConnectionLost:
         doubt = verdict.doubt_of(work)
@@ -182,8 +197,8 @@ class Connection(Session):
         if errno in _NEVER_READ:
             work = _unread(work)
         loss = self._loss_of(work, self._loss_detail or sentence_of(told), errno or SERVER_LOST)
-        self.abort()
         self._close_reason = str(loss)
+        self.abort()
         self._result = None
         self.server_status &= ~Status.IN_TRANS
         scope = verdict.scope_of(errno) if errno is not None else Scope.SESSION
@@ -199,8 +214,8 @@ class Connection(Session):
         if not await self._is_demoted(error, outcome):
             return  # The caller's own READ ONLY transaction, or a parameter.
         demoted = WriterDemoted(self.instance, epoch=self.epoch, outcome=outcome, errno=errno)
-        self.abort()
         self._close_reason = str(demoted)
+        self.abort()
         self._result = None
         self.server_status &= ~Status.IN_TRANS
         self._report(self, Scope.ROLE, demoted)
@@ -216,8 +231,8 @@ class Connection(Session):
             if self._is_answer(error):
                 return False
             loss = ConnectionLost(self.instance, epoch=self.epoch, outcome=outcome, detail=sentence_of(error))
-            self.abort()
             self._close_reason = str(loss)
+            self.abort()
             self._loss = None
             self._report(self, Scope.SESSION, loss)
             raise loss from refused

@@ -213,8 +213,8 @@ class Life(Login):
         self._reader = self._writer = self._pipe = None
 
     def _close_on_cancel(self) -> None:
-        self.abort()
         self._close_reason = "Cancelled during execution"
+        self.abort()
 
     def _ensure_alive(self) -> None:
         if self._writer is None:
