@@ -15,7 +15,6 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_type_hints
 
@@ -32,8 +31,6 @@ from aioaurora._core.endpoint import (
 )
 from aioaurora._core.event import Event  # noqa: TC001 - as above.
 from aioaurora._core.keywords import INSTEAD, REACH, SESSION, positional, without_aliases
-from aioaurora._core.written import from_option_file as written_in_file
-from aioaurora._core.written import from_url as written_in_url
 from aioaurora.credentials import NO_PASSWORD, CredentialProvider, provider_of
 from aioaurora.errors import ConfigurationError, Role
 from aioaurora.tls import PLAIN, TlsRule, tls_rule
@@ -185,7 +182,9 @@ def from_url(url: str, **overrides: Any) -> Config:
     Raises:
         ConfigurationError: Says which part is wrong; never repeats the URL, which may hold a password.
     """
-    written, said = without_aliases(written_in_url(url, _KINDS)), without_aliases(overrides)
+    from aioaurora._core.written import from_url as read  # noqa: PLC0415 - not needed without a URL.
+
+    written, said = without_aliases(read(url, _KINDS)), without_aliases(overrides)
     if "credentials" in said:
         written.pop("password", None)
     if "host" in said:
@@ -241,6 +240,10 @@ def _from_file(given: Mapping[str, Any]) -> dict[str, Any]:
     path = given.get("read_default_file")
     if path is None:
         return {}
+    from pathlib import Path  # noqa: PLC0415 - large, and not needed without a file.
+
+    from aioaurora._core.written import from_option_file as read  # noqa: PLC0415 - as above.
+
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError(f"read_default_file= is a {type(path).__name__}: write the path of an option file")
     try:
@@ -248,7 +251,7 @@ def _from_file(given: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, RuntimeError, TypeError, ValueError) as exc:  # RuntimeError: no such home.
         shown = options.shown(str(path))
         raise ConfigurationError(f"read_default_file={shown} cannot be read: {type(exc).__name__}") from None
-    found = written_in_file(text, given.get("read_default_group", "client"))
+    found = read(text, given.get("read_default_group", "client"))
     if "credentials" in given:
         found.pop("password", None)
     if "host" in given:

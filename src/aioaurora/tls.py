@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Self
 
 from aioaurora._core.options import shown
@@ -100,6 +99,8 @@ def _trusting() -> ssl.SSLContext:
 
 
 def _trusting_only(path: str | os.PathLike[str]) -> ssl.SSLContext:
+    from pathlib import Path  # noqa: PLC0415 - large, and not needed without a file.
+
     try:
         authorities = Path(path).expanduser()
         if authorities.is_dir():

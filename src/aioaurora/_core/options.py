@@ -6,7 +6,6 @@ that is neither a URL with a user, nor `key=value`, nor quoted, nor more than a 
 
 from __future__ import annotations
 
-import difflib
 import math
 import types
 import typing
@@ -110,6 +109,8 @@ def _number(name: str, text: str, kind: type[int | float]) -> float:
 
 
 def _nearest(word: str, allowed: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - only for who mistypes.
+
     ordered = sorted(allowed)
     near = difflib.get_close_matches(word, ordered, n=1, cutoff=0.5)
     if near:
