@@ -219,6 +219,19 @@ async def test_who_waits_goes_on_waiting_while_late_comers_are_refused(sim, monk
         connection.close()
 
 
+async def test_a_crash_is_noticed_when_nothing_is_under_way(sim, monkeypatch):
+    """By the end of the heartbeat's own connection, not at its next beat: only silence takes a second."""
+    loop = asyncio.get_running_loop()
+    async with following(sim, monkeypatch, heartbeat_interval=5.0) as cluster:
+        await asyncio.sleep(5.5)
+        failing = asyncio.create_task(sim.failover("crash", promote_after=0.3, target_down_for=0.1))
+        while cluster.topology.epoch == 1:
+            await cluster._parts.monitor.changed()
+
+        assert loop.time() - sim.timeline.of("promoted")[-1].at < 0.15
+        await failing
+
+
 # --- silence --------------------------------------------------------------------------------------------------------
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import pytest
 
+from aioaurora._io.kernel import KeepAlive, set_options
 from aioaurora.config import from_kwargs
 from aioaurora.credentials import Credentials
 from aioaurora.errors import ConfigurationError
@@ -39,8 +41,20 @@ async def provider(host, port, user):
         ({"host": "db", "stall_timeout": "15"}, "must be a number of seconds"),
         ({"host": "db", "heartbeat_timeout": True}, "must be a number of seconds"),
         ({"host": "db", "dns_max_ttl": -0.1}, "0 or more"),
-        ({"host": "db", "max_connecting": 0}, "whole number of 1 or more"),
-        ({"host": "db", "keepalive_count": 2.5}, "whole number of 1 or more"),
+        ({"host": "db", "tcp_user_timeout": 3e6}, "tcp_user_timeout=3000000.0 must be at most 2147483 seconds"),
+        ({"host": "db", "max_connecting": 0}, "max_connecting=0 must be a whole number from 1 to 100000"),
+        ({"host": "db", "max_connecting": 10**5000}, "max_connecting must be a whole number from 1 to 100000"),
+        ({"host": "db", "max_connecting": True}, "max_connecting= is a bool: it must be a whole number"),
+        ({"host": "db", "keepalive_idle": 32768}, "keepalive_idle=32768 must be a whole number from 1 to 32767"),
+        ({"host": "db", "keepalive_interval": 32768}, "from 1 to 32767"),
+        ({"host": "db", "keepalive_count": 128}, "from 1 to 127"),
+        ({"host": "db", "keepalive_count": 2.5}, "keepalive_count= is a float: it must be a whole number"),
+        ({"host": "db", "keepalive_idle": float("nan")}, "is a float"),
+        ({"host": "db", "port": True}, "port= is a bool"),
+        ({"host": "db", "port": 3306.0}, "port= is a float"),
+        ({"host": "db", "port": 65536}, "from 1 to 65535"),
+        ({"host": "db", "client_flag": -1}, "client_flag=-1 must be a whole number from 0 to 4294967295"),
+        ({"host": "db", "client_flag": 2**32}, "from 0 to 4294967295"),
         ({"host": "db", "role": "writter"}, "role='writter': did you mean 'writer'?"),
         ({"host": "db", "role": "primary"}, "write 'reader' or 'writer'"),
         ({"host": "db", "role": 1}, "write 'writer' or 'reader'"),
@@ -69,3 +83,30 @@ def test_bad_input_is_refused_at_once(options, says):
         from_kwargs(**options)
 
     assert "hush" not in str(refused.value)
+
+
+class Transport:
+    """A socket, as a transport shows it."""
+
+    def __init__(self, sock):
+        self.sock = sock
+
+    def get_extra_info(self, name):
+        return {"socket": self.sock}[name]
+
+
+def test_what_is_accepted_is_accepted_by_the_kernel_too():
+    """At both ends of each range, so that no connect fails for it later."""
+    for idle, interval, count, timeout in [(1, 1, 1, 1e-9), (32767, 32767, 127, 2147483)]:
+        config = from_kwargs(
+            host="db",
+            keepalive_idle=idle, keepalive_interval=interval, keepalive_count=count, tcp_user_timeout=timeout,
+        )  # fmt: skip
+        keep_alive = KeepAlive(
+            idle_s=config.keepalive_idle, interval_s=config.keepalive_interval, count=config.keepalive_count,
+            user_timeout_s=config.tcp_user_timeout,
+        )  # fmt: skip
+        with socket.socket() as sock:
+            set_options(Transport(sock), keep_alive)
+
+            assert not hasattr(socket, "TCP_USER_TIMEOUT") or sock.getsockopt(6, socket.TCP_USER_TIMEOUT) > 0

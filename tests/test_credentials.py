@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import functools
+import math
+import re
+import traceback
 
 import pytest
 from pymysql.err import OperationalError
@@ -134,8 +138,8 @@ async def test_cancelled_caller_leaves_the_question_to_the_others():
     assert gone.cancelled()
 
 
-async def test_failing_provider_is_the_cause_of_the_error():
-    """Its text is not repeated, as it may hold what it signed; the next connect asks again."""
+async def test_failing_provider_is_told_of_without_its_text():
+    """Nor in a traceback, as it may hold what it signed; the lines that led to it are said. The next connect asks."""
     vault = Vault()
     vault.fails = RuntimeError("cannot sign hush")
     cache = vault.cache()
@@ -144,9 +148,49 @@ async def test_failing_provider_is_the_cause_of_the_error():
         await password_of(cache)
     vault.fails = None
 
-    assert (failed.value.args[0], failed.value.__cause__.args) == (2059, ("cannot sign hush",))
-    assert "hush" not in str(failed.value)
+    assert "hush" not in "".join(traceback.format_exception(failed.value))
+    assert re.search(r"\(tests\.test_credentials:\d+ in __call__\)", str(failed.value))
+    assert (failed.value.args[0], failed.value.__context__.args) == (2059, ("cannot sign hush",))
     assert await password_of(cache) == "token-2"
+
+
+async def test_provider_that_cannot_be_called_so_is_told_of():
+    """It takes no arguments: then no line of its own was reached."""
+
+    async def provider():
+        return Credentials(user="app", password="hush")
+
+    with pytest.raises(OperationalError, match=r"the provider raised TypeError \(aioaurora\.credentials:\d+ in _ask\)"):
+        await password_of(CredentialCache(provider))
+
+
+async def test_provider_that_names_no_user_leaves_the_configured_one():
+    """It knows the password only."""
+
+    async def provider(host, port, user):
+        return Credentials(user=None, password="hush")
+
+    assert (await CredentialCache(provider).get("db-1", 3306, "app")).user == "app"
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"password": b"hush"}, "password= is a bytes: it must be a str"),
+        ({"password": None}, "password= is a NoneType: it must be a str"),
+        ({"user": ("hush",)}, "user= is a tuple: it must be a str or None"),
+        ({"expires_at": datetime.datetime.now(datetime.UTC)}, "expires_at= is a datetime: it must be Unix time"),
+        ({"expires_at": "hush"}, "expires_at= is a str: it must be Unix time"),
+        ({"expires_at": True}, "expires_at= is a bool: it must be Unix time"),
+        ({"expires_at": math.nan}, "expires_at= is not a number"),
+    ],
+)
+def test_credentials_of_another_kind_are_a_mistake(fields, says):
+    """Said where they are made, and without them."""
+    with pytest.raises(ConfigurationError, match=says) as refused:
+        Credentials(**{"user": "app", "password": "hush"} | fields)
+
+    assert "hush" not in str(refused.value)
 
 
 async def test_renewal_that_fails_uses_what_is_still_good():

@@ -116,7 +116,7 @@ def attributes_of(described: type) -> dict[str, str]:
 
 def _default(field: dataclasses.Field[Any]) -> str:
     if field.default is not dataclasses.MISSING:
-        unit = " s" if field.metadata.get("seconds") and field.default is not None else ""
+        unit = " s" if "seconds" in field.metadata and field.default is not None else ""
         return f"`{field.default!r}`{unit}"
     with contextlib.suppress(TypeError):
         return f"`{field.default_factory()!r}`"  # type: ignore[misc]  # MISSING is not callable: suppressed.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from aioaurora._io.dial import Place
+    from aioaurora._io.dial import Dialled, Place
 
 
 class _Parts:
@@ -184,6 +184,11 @@ class Cluster:
             self._events.emit(kinds.NotFollowed(cluster=cluster, host=config.endpoint.host, why=why))
 
     async def _connect(self, role: Role | None, instance: str | None, timeout_s: float | None) -> Connection:
+        dialled = await self._dialled(role, instance, timeout_s)
+        self._bind(dialled.session, dialled.observation, why="connect")
+        return dialled.session
+
+    async def _dialled(self, role: Role | None, instance: str | None, timeout_s: float | None) -> Dialled[Connection]:
         parts = self._begun()
 
         def built(*, place: Place, address: str, credentials: Credentials) -> Connection:
@@ -193,13 +198,12 @@ class Cluster:
                 report=self._told,
                 redial=functools.partial(self._redial, instance=instance),
                 abandon=self._abandoned,
+                ended=functools.partial(self._ended, parts.loop),
             )
 
-        dialled = await parts.seeker.seek(role, instance, built, deadline=parts.seeker.deadline(timeout_s))
-        self._bind(dialled.session, dialled.observation)
-        return dialled.session
+        return await parts.seeker.seek(role, instance, built, deadline=parts.seeker.deadline(timeout_s))
 
-    def _bind(self, connection: Connection, observation: Observation) -> None:
+    def _bind(self, connection: Connection, observation: Observation, *, why: str) -> None:
         topology = self.topology
         known = topology.get(observation.instance_id)
         role = {Mode.WRITABLE: Role.WRITER, Mode.READ_ONLY: Role.READER, Mode.FROZEN: None}[observation.mode]
@@ -211,9 +215,7 @@ class Cluster:
         )
         self._hold(connection)
         self._events.emit(
-            kinds.ConnectionOpened(
-                cluster=topology.cluster, instance=observation.instance_id, role=role, why="asked for"
-            )
+            kinds.ConnectionOpened(cluster=topology.cluster, instance=observation.instance_id, role=role, why=why)
         )
 
     def _hold(self, connection: Connection) -> None:
@@ -222,10 +224,9 @@ class Cluster:
 
     async def _redial(self, connection: Connection, *, instance: str | None) -> None:
         """Make this object connected again, to the present holder of its role, or to its one instance."""
-        fresh = await self._connect(connection.role, instance, None)
-        connection.take_over(fresh)
-        connection.bind(instance=fresh.instance, role=fresh.role, epoch=fresh.epoch, generation=fresh.generation)
-        self._hold(connection)
+        dialled = await self._dialled(connection.role, instance, None)
+        connection.take_over(dialled.session)
+        self._bind(connection, dialled.observation, why="ping")
 
     def _told(self, connection: Connection, scope: Scope, error: BaseException) -> None:
         """Hear from a connection what broke."""
@@ -246,6 +247,16 @@ class Cluster:
         """Have the server stop what a cancelled statement left running."""
         if self._parts is not None and not self._is_closed:
             self._parts.monitor.kill(connection.instance, connection.thread_id())
+
+    def _ended(self, loop: asyncio.AbstractEventLoop, connection: Connection, why: str) -> None:
+        """Tell of the end of a connection: on its loop, as it may be collected in any thread."""
+        if os.getpid() != self._pid:
+            return  # It is the parent's.
+        closed = kinds.ConnectionClosed(
+            cluster=self.topology.cluster, instance=connection.instance, role=connection.role, why=why
+        )
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody listens any more.
+            loop.call_soon_threadsafe(self._events.emit, closed)
 
     def _rest(self) -> None:
         """Stop following without waiting; the next request begins anew."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_type_hints
 
@@ -31,15 +31,17 @@ from aioaurora._core.endpoint import (
 )
 from aioaurora._core.event import Event  # noqa: TC001 - as above.
 from aioaurora._core.keywords import INSTEAD, REACH, SESSION, positional, without_aliases
-from aioaurora._core.written import from_option_file as written_in_file
-from aioaurora._core.written import from_url as written_in_url
 from aioaurora.credentials import NO_PASSWORD, CredentialProvider, provider_of
 from aioaurora.errors import ConfigurationError, Role
 from aioaurora.tls import PLAIN, TlsRule, tls_rule
 
 
-def _seconds(default: float | None, *, may_be_zero: bool = False) -> Any:
-    return field(default=default, metadata={"seconds": True, "may_be_zero": may_be_zero})
+def _seconds(default: float | None, **limits: Any) -> Any:
+    return field(default=default, metadata={"seconds": limits})
+
+
+def _whole(default: int, *, most: int) -> Any:
+    return field(default=default, metadata={"whole": {"most": most}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -65,14 +67,14 @@ class Config:
         suspect_after: Lateness of a heartbeat's answer that starts the search; aborts nothing. Default 0.25.
         search_interval: Between questions to an instance while the writer is sought. Default 0.1.
         give_up_waiting_after: Of search, from then on new requests fail at once. Default None: they wait.
-        max_connecting: Connects under way at once, for each instance. Default 4.
+        max_connecting: Connects under way at once, for each instance; at most 100,000. Default 4.
         dns_max_ttl: Age of an address at which DNS is asked again; sooner if its TTL says so. Default 5; 0: always.
         dns_stale_if_error: Age up to which an address is used while DNS does not answer. Default 300; 0: never.
         nameservers: DNS servers to ask, "10.0.0.2" or "127.0.0.1:5353". Default (): the system's.
-        keepalive_idle: Silence after which TCP asks whether the peer is there. Default 60.
-        keepalive_interval: Between such questions. Default 10.
-        keepalive_count: How many may go unanswered. Default 3.
-        tcp_user_timeout: How long sent bytes may stay unacknowledged, on Linux. Default 30.
+        keepalive_idle: Silence after which TCP asks whether the peer is there; at most 32,767. Default 60.
+        keepalive_interval: Between such questions; at most 32,767. Default 10.
+        keepalive_count: How many may go unanswered; at most 127. Default 3.
+        tcp_user_timeout: How long sent bytes may stay unacknowledged, on Linux; at most 2,147,483. Default 30.
         listeners: Functions that are called with each event. Default ().
     """
 
@@ -93,29 +95,30 @@ class Config:
     suspect_after: float = _seconds(0.25)
     search_interval: float = _seconds(0.1)
     give_up_waiting_after: float | None = _seconds(None)
-    max_connecting: int = 4
+    max_connecting: int = _whole(4, most=100_000)  # MySQL's largest max_connections.
     dns_max_ttl: float = _seconds(5.0, may_be_zero=True)
     dns_stale_if_error: float = _seconds(300.0, may_be_zero=True)
     nameservers: tuple[str, ...] = ()
-    keepalive_idle: int = 60
-    keepalive_interval: int = 10
-    keepalive_count: int = 3
-    tcp_user_timeout: float = _seconds(30.0)
+    # Linux's limits: MAX_TCP_KEEPIDLE, _KEEPINTVL and _KEEPCNT of <net/tcp.h>, and milliseconds in a C int.
+    keepalive_idle: int = _whole(60, most=32_767)
+    keepalive_interval: int = _whole(10, most=32_767)
+    keepalive_count: int = _whole(3, most=127)
+    tcp_user_timeout: float = _seconds(30.0, most=2_147_483)
     listeners: tuple[Callable[[Event], None], ...] = ()
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {"session": MappingProxyType(dict(self.session))}
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
-            if each.metadata.get("seconds") and value is not None:
-                checked[each.name] = options.seconds(each.name, value, may_be_zero=each.metadata["may_be_zero"])
+            if "seconds" in each.metadata and value is not None:
+                checked[each.name] = options.seconds(each.name, value, **each.metadata["seconds"])
+            elif "whole" in each.metadata:
+                options.whole(each.name, value, **each.metadata["whole"])
         if self.role is not None:
             checked["role"] = Role(options.choice("role", self.role, [role.value for role in Role]))
         checked["follow"] = options.choice("follow", self.follow, ["on", "off"])
         checked["nameservers"] = tuple(map(parse_nameserver, self._several("nameservers", str)))
         checked["listeners"] = self._several("listeners", Callable)
-        for name in ("max_connecting", "keepalive_idle", "keepalive_interval", "keepalive_count"):
-            options.count(name, getattr(self, name))
         self._check_parts()
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -138,13 +141,16 @@ class Config:
         """Return the values of an option that takes several; one alone will do."""
         value = getattr(self, name)
         several = (value,) if isinstance(value, kind) else value
-        if not isinstance(several, list | tuple) or not all(isinstance(one, kind) for one in several):
-            raise ConfigurationError(f"{name}={value!r}: write a tuple of {_SEVERAL[name]}")
+        if not isinstance(several, list | tuple):
+            raise ConfigurationError(f"{name}= is a {type(value).__name__}: write a tuple of {_SEVERAL[name]}")
+        for one in several:
+            if not isinstance(one, kind):
+                raise ConfigurationError(f"{name}= holds a {type(one).__name__}: write a tuple of {_SEVERAL[name]}")
         return tuple(several)
 
     def _check_parts(self) -> None:
         if self.instance is not None and not is_server_id(self.instance):
-            raise ConfigurationError(f"instance={self.instance!r} is no instance id such as 'orders-1'")
+            raise ConfigurationError(f"instance={options.shown(self.instance)} is no instance id such as 'orders-1'")
         if self.endpoint.is_rds and not self.tls.require and not self.session.get("unix_socket"):
             tls_rule(False, is_rds=True)  # noqa: FBT003 - raises, with what to write instead.
 
@@ -176,7 +182,9 @@ def from_url(url: str, **overrides: Any) -> Config:
     Raises:
         ConfigurationError: Says which part is wrong; never repeats the URL, which may hold a password.
     """
-    written, said = without_aliases(written_in_url(url, _KINDS)), without_aliases(overrides)
+    from aioaurora._core.written import from_url as read  # noqa: PLC0415 - not needed without a URL.
+
+    written, said = without_aliases(read(url, _KINDS)), without_aliases(overrides)
     if "credentials" in said:
         written.pop("password", None)
     if "host" in said:
@@ -232,11 +240,18 @@ def _from_file(given: Mapping[str, Any]) -> dict[str, Any]:
     path = given.get("read_default_file")
     if path is None:
         return {}
+    from pathlib import Path  # noqa: PLC0415 - large, and not needed without a file.
+
+    from aioaurora._core.written import from_option_file as read  # noqa: PLC0415 - as above.
+
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError(f"read_default_file= is a {type(path).__name__}: write the path of an option file")
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, TypeError, UnicodeDecodeError) as exc:
-        raise ConfigurationError(f"read_default_file={path!r} cannot be read: {type(exc).__name__}") from None
-    found = written_in_file(text, given.get("read_default_group", "client"))
+    except (OSError, RuntimeError, TypeError, ValueError) as exc:  # RuntimeError: no such home.
+        shown = options.shown(str(path))
+        raise ConfigurationError(f"read_default_file={shown} cannot be read: {type(exc).__name__}") from None
+    found = read(text, given.get("read_default_group", "client"))
     if "credentials" in given:
         found.pop("password", None)
     if "host" in given:
@@ -248,9 +263,11 @@ def _check_types(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if _KINDS[name] in {str, str | None} and not isinstance(value, str):
             raise ConfigurationError(f"{name}= is a {type(value).__name__}: it must be a str")
+    if "client_flag" in given:
+        options.whole("client_flag", given["client_flag"], least=0, most=0xFFFF_FFFF)
     charset = given.get("charset")
     if charset and charset_by_name(charset) is None:
-        raise ConfigurationError(f"charset={charset!r} is not known to PyMySQL: write 'utf8mb4'")
+        raise ConfigurationError(f"charset={options.shown(charset)} is not known to PyMySQL: write 'utf8mb4'")
     with contextlib.suppress(RuntimeError):  # No loop is running yet.
-        if given.get("loop") not in {None, asyncio.get_running_loop()}:
+        if given.get("loop") not in (None, asyncio.get_running_loop()):
             raise ConfigurationError("loop= is not the loop that is running: leave it out")

@@ -51,6 +51,10 @@ def _leave(connection: Connection) -> None:
     """Belong to no cluster: nobody can end the statement."""
 
 
+def _end_quietly(connection: Connection, why: str) -> None:
+    """Belong to no cluster."""
+
+
 async def _dial_again(connection: Connection) -> None:
     """Belong to no cluster: go to the same server."""
     await connection.reopen()
@@ -71,6 +75,7 @@ class Connection(Session):
     epoch: int
     generation: int
     server_status: int
+    _is_bound = False  # Also before it is made: whatever is refused, the object can be collected.
 
     def __init__(
         self,
@@ -78,17 +83,20 @@ class Connection(Session):
         report: Callable[[Connection, Scope, BaseException], None] = _tell_nobody,
         redial: Callable[[Connection], Awaitable[None]] = _dial_again,
         abandon: Callable[[Connection], None] = _leave,
+        ended: Callable[[Connection, str], None] = _end_quietly,
         **keywords: Any,
     ) -> None:
         super().__init__(*arguments, **keywords)
-        self._report, self._redial, self._abandon = report, redial, abandon
+        self._report, self._redial, self._abandon, self._ended = report, redial, abandon, ended
         self._loss: ConnectionLost | None = None  # Not told yet.
         self._loss_detail = ""
         self.bind(instance=self._host, role=None, epoch=0, generation=0)
+        self._is_bound = False
 
     def bind(self, *, instance: str, role: Role | None, epoch: int, generation: int) -> None:
-        """Note what the role check has shown."""
+        """Note what the role check has shown: it is in use now, and its end will be told."""
         self.instance, self.role, self.epoch, self.generation = instance, role, epoch, generation
+        self._is_bound = True
 
     def __repr__(self) -> str:
         role = f" {self.role}" if self.role else ""
@@ -128,6 +136,13 @@ class Connection(Session):
         self._close_reason = str(loss)
         self.server_status &= ~Status.IN_TRANS
         self.abort(loss if self._busy else None)
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """End it now; its cluster hears why, once."""
+        super().abort(error)
+        if self._is_bound:
+            self._is_bound = False
+            self._ended(self, self._close_reason or "closed")
 
     def _loss_of(
         self, work: Work, detail: str, errno: int = SERVER_LOST, *, outcome: Outcome | None = None
@@ -189,8 +204,8 @@ class Connection(Session):
         raise loss from error
 
     def _end_with(self, error: ConnectionLost | WriterDemoted) -> None:
-        self.abort()
         self._close_reason = str(error)
+        self.abort()
         self._loss = self._result = None
         self.server_status &= ~Status.IN_TRANS
 

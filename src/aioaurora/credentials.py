@@ -6,6 +6,9 @@
 
 A provider is asked once for each host, port and user (an IAM token is signed for the host that is dialled), again 30 s
 before what it gave expires, and when the server refused it. No password is in any repr.
+
+What a provider raises may hold what it signed or was given. So our error says of it only its type and the lines that
+led to it, in tracebacks too; the exception itself is the `__context__` of ours, for who looks for it on purpose.
 """
 
 from __future__ import annotations
@@ -15,12 +18,15 @@ import inspect
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Protocol, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pymysql.err import OperationalError
 
 from aioaurora.errors import AioauroraError, ConfigurationError
+
+if TYPE_CHECKING:
+    from types import TracebackType, UnionType
 
 EXPIRY_MARGIN_S = 30.0  # What is handed out must still be good when the log-in packet arrives.
 _NO_CREDENTIALS = 2059  # CR_AUTH_PLUGIN_CANNOT_LOAD: the client itself could not make up its log-in.
@@ -36,11 +42,26 @@ class Credentials:
         user: Log-in name; None: that of the configuration.
         password: Never in the repr.
         expires_at: Unix time in seconds; None: until the server refuses it.
+
+    Raises:
+        ConfigurationError: One of them is of another type; it is not repeated.
     """
 
     user: str | None
     password: str = field(repr=False)
     expires_at: float | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_others("user", self.user, str | None, "a str or None")
+        _refuse_others("password", self.password, str, "a str")
+        _refuse_others("expires_at", self.expires_at, int | float | None, "Unix time, as datetime.timestamp() gives it")
+        if self.expires_at is not None and math.isnan(self.expires_at):
+            raise ConfigurationError("Credentials: expires_at= is not a number: it must be Unix time, or None")
+
+
+def _refuse_others(name: str, value: object, kind: type | UnionType, says: str) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ConfigurationError(f"Credentials: {name}= is a {type(value).__name__}: it must be {says}")
 
 
 class CredentialProvider(Protocol):
@@ -128,7 +149,7 @@ class CredentialCache:
             fresh: The server refused what was kept (1045): ask anew.
 
         Raises:
-            OperationalError: 2059, the provider failed and what was kept has expired; its own error is the cause.
+            OperationalError: 2059, the provider failed and what was kept has expired; says how, without its text.
             ConfigurationError: It returned something else than Credentials.
         """
         key = (host, port, user)
@@ -137,8 +158,10 @@ class CredentialCache:
             return kept
         task = self._asking.get(key)
         if task is None:
-            task = self._asking[key] = asyncio.create_task(self._ask(key), name=f"aioaurora credentials {host}")
+            task = asyncio.create_task(self._ask(key), name=f"aioaurora credentials {host}")
             task.add_done_callback(_looked_at)
+            if not task.done():  # On a loop with eager tasks it may be.
+                self._asking[key] = task
         await asyncio.wait({task})
         if task.cancelled():
             raise OperationalError(_NO_CREDENTIALS, f"no credentials for {host!r}: closed while they were fetched")
@@ -162,18 +185,18 @@ class CredentialCache:
             given = await self._provider(host, port, user)
         except AioauroraError:
             raise
-        except Exception as exc:
-            # Its text is not repeated: whoever signs tokens may print them.
-            sentence = f"no credentials for {host!r}: the provider raised {type(exc).__name__}"
-            raise OperationalError(_NO_CREDENTIALS, sentence) from exc
+        except Exception as exc:  # noqa: BLE001 - the edge of foreign code.
+            what = f"{type(exc).__name__} ({_way_to(exc.__traceback__)})"
+            sentence = f"no credentials for {host!r}: the provider raised {what}"
+            raise OperationalError(_NO_CREDENTIALS, sentence) from None
         finally:
-            del self._asking[key]
+            self._asking.pop(key, None)
         if not isinstance(given, Credentials):
             raise ConfigurationError(
                 f"credentials= returned {type(given).__name__}: return Credentials(user=..., password=...)"
             )
-        self._kept[key] = given
-        return given
+        self._kept[key] = kept = given if given.user is not None else replace(given, user=user)
+        return kept
 
     def _lives_for(self, kept: Credentials) -> float:
         return math.inf if kept.expires_at is None else kept.expires_at - self._clock()
@@ -183,3 +206,13 @@ def _looked_at(task: asyncio.Task[Credentials]) -> None:
     """Mark the task's error as seen: all who asked may have been cancelled."""
     if not task.cancelled():
         task.exception()
+
+
+def _way_to(trace: TracebackType | None) -> str:
+    """Name the lines of a traceback, our own first one only if there is no other."""
+    lines: list[str] = []
+    while trace is not None:
+        frame = trace.tb_frame
+        lines.append(f"{frame.f_globals.get('__name__')}:{trace.tb_lineno} in {frame.f_code.co_name}")
+        trace = trace.tb_next
+    return " > ".join(lines[1:] or lines)

@@ -124,11 +124,12 @@ class _NobodyThere(AioauroraError, err.OperationalError, TimeoutError):
 
 
 class ConnectTimeout(_NobodyThere):
-    """One instance did not complete DNS, TCP, TLS, log-in and role check in time.
+    """One instance did not complete DNS, TCP, TLS, log-in and role check in time; or the cluster was never reached.
 
     Attributes:
         instance: Its id, or the host name while the id is not known.
-        phase: What was being waited for: "dns", "tcp", "greeting", "tls", "login" or "role check".
+        phase: What was being waited for: "dns", "tcp", "greeting", "tls", "login" or "role check"; "its turn", where
+            `max_connecting` others were under way; "first contact", for all of it.
         waited_s: Seconds.
     """
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Self
 
+from aioaurora._core.options import shown
 from aioaurora.errors import ConfigurationError
 
 RDS_AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
@@ -78,8 +78,12 @@ def tls_rule(choice: TlsChoice, *, is_rds: bool) -> TlsRule:
             return TlsRule(require=True, verify=choice.verify_mode is ssl.CERT_REQUIRED, context=choice)
         case "":
             raise ConfigurationError('ssl="": write the path of a file of authorities, or leave ssl out')
+        case str() if "-----BEGIN" in choice:
+            raise ConfigurationError(
+                "ssl= is the text of a certificate or key: write the path of the file, or pass an SSLContext made of it"
+            )
         case str() | os.PathLike():
-            return TlsRule(require=True, verify=True, context=_trusting_only(Path(choice).expanduser()))
+            return TlsRule(require=True, verify=True, context=_trusting_only(choice))
         case _:
             raise ConfigurationError(
                 f"ssl= is a {type(choice).__name__}: pass an SSLContext, the path of a file of authorities, "
@@ -94,13 +98,17 @@ def _trusting() -> ssl.SSLContext:
     return context
 
 
-def _trusting_only(authorities: Path) -> ssl.SSLContext:
+def _trusting_only(path: str | os.PathLike[str]) -> ssl.SSLContext:
+    from pathlib import Path  # noqa: PLC0415 - large, and not needed without a file.
+
     try:
+        authorities = Path(path).expanduser()
         if authorities.is_dir():
             return ssl.create_default_context(capath=authorities)
         return ssl.create_default_context(cafile=authorities)
-    except OSError as exc:  # No such file; ssl.SSLError, which is one too, for no certificates in it.
-        sentence = (
-            f"ssl={str(authorities)!r} cannot be read as a file of certificate authorities in PEM: {exc.args[-1]}"
-        )
-        raise ConfigurationError(sentence) from exc
+    # RuntimeError: no such home; ValueError: no path at all; ssl.SSLError, an OSError: no certificates in it.
+    except (OSError, RuntimeError, TypeError, ValueError) as exc:
+        why = getattr(exc, "strerror", None) or type(exc).__name__
+        raise ConfigurationError(
+            f"ssl={shown(str(path))} cannot be read as a file of certificate authorities in PEM: {why}"
+        ) from None  # The cause may quote it.

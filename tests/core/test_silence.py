@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from aioaurora._core.silence import Patience, Silence, Verdict, judged
+from aioaurora._core.silence import Patience, Quiet, Silence, Verdict, judged
 
 GRAVITY = [Verdict.HEALTHY, Verdict.SUSPECT, Verdict.DEAD, Verdict.STALLED]
 seconds = st.floats(0, 50) | st.sampled_from([0.0, 0.1, 0.25, 1.0, 1.25, 3.0, 15.0])
@@ -120,3 +120,35 @@ def test_checks_come_to_an_end(heard):
         looks += 1
 
     assert looks <= 15 / 0.25 + 4
+
+
+def test_what_we_slept_through_is_no_silence():
+    """After a stall of our own it is asked anew: no verdict before it had time to answer (case 36)."""
+    quiet = Quiet(asked_at=100.0, last_sign_at=99.0)
+
+    quiet.woken(now=110.0, due=100.25)
+
+    after = quiet.silence(110.2, unacknowledged=True, connect_hangs=True)
+    assert judged(after, Patience()) is Verdict.HEALTHY
+
+
+def test_stalls_of_our_own_put_no_verdict_off_for_ever():
+    """Each takes its own length out of the silence, and nothing more."""
+    quiet = Quiet(asked_at=100.0, last_sign_at=100.0)
+
+    for second in range(100, 120):
+        quiet.woken(now=second + 0.2, due=float(second))
+
+    assert quiet.last_sign_at == pytest.approx(104.0)
+    assert judged(quiet.silence(120.0, unacknowledged=False, connect_hangs=False), Patience()) is Verdict.STALLED
+
+
+def test_a_sign_of_life_begins_the_silence_anew():
+    """What was ended before may be ended again."""
+    quiet = Quiet(asked_at=100.0, last_sign_at=99.0, is_ended=True)
+
+    quiet.heard(98.0)
+    assert quiet.is_ended
+    quiet.heard(101.0)
+
+    assert (quiet.last_sign_at, quiet.is_ended) == (101.0, False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
+from aioaurora._io.dns import SystemResolver
 from aioaurora._io.resolver import ResolveError, Resolver, UnknownHost
 from aioaurora.events import DnsFallback, DnsStale
 from tests.io.answers import DEAD_S, Answers, ask
@@ -168,6 +170,34 @@ async def test_neither_knows(both):
     """The answer of DNS is the one that counts."""
     with pytest.raises(UnknownHost, match="DNS has no address for it"):
         await ask(both, "nobody.test")
+
+
+async def test_system_that_could_not_say_makes_no_name_unknown(both, system, heard):
+    """DNS never knew the name, so the system's address holds until the system says otherwise."""
+    await ask(both, "legacy")
+    system.fails = "busy"
+    await asyncio.sleep(6)
+
+    assert (await ask(both, "legacy"))[0] == ("10.0.0.7",)
+    assert [type(event) for event in heard] == [DnsFallback, DnsStale]
+    with pytest.raises(ResolveError, match="busy") as failed:
+        await ask(both, "other")
+    assert not isinstance(failed.value, UnknownHost)
+
+
+async def test_many_names_of_the_system_are_found_at_once(dns, heard):
+    """Two threads serve a whole cluster of the hosts file when a search starts."""
+
+    async def lookup(_name):
+        await asyncio.sleep(0.02)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.9", 0))]
+
+    both = Resolver(source=dns, fallback=SystemResolver(lookup), emit=heard.append, cluster="orders")
+
+    found = await asyncio.gather(*(ask(both, f"db-{number}.hosts.file") for number in range(6)))
+
+    assert [addresses for addresses, _ in found] == [("10.0.0.9",)] * 6
+    await both.close()
 
 
 async def test_system_is_not_asked_where_name_servers_are_given():

@@ -19,7 +19,8 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from aioaurora.errors import InvalidEndpoint, Role
+from aioaurora._core.options import shown, whole
+from aioaurora.errors import ConfigurationError, InvalidEndpoint, Role
 
 DEFAULT_PORT = 3306
 _DNS_PORT = 53
@@ -156,7 +157,8 @@ def parse_endpoint(host: str, port: int = DEFAULT_PORT, *, instance_pattern: str
     """
     text, own_port = _split_host(host.strip())
     given = None if instance_pattern is None else parse_pattern(instance_pattern)
-    port = _valid_port(port) if own_port is None else own_port
+    port = _valid_port(port)
+    port = port if own_port is None else own_port
     address = _address(text)
     if address is not None:
         return Endpoint(host=address, port=port, kind=EndpointKind.ADDRESS, pattern=given)
@@ -175,14 +177,14 @@ def parse_pattern(text: str) -> str:
     pattern = text.strip().lower().replace("?", "{id}")
     if pattern.count("{id}") != 1:
         raise InvalidEndpoint(
-            f"instance_pattern={text!r} must hold {{id}} once, where the id of an instance goes: "
+            f"instance_pattern={shown(text)} must hold {{id}} once, where the id of an instance goes: "
             '"{id}.abc123.us-east-1.rds.amazonaws.com"'
         )
     host, port = _split_host(pattern)
     # An id starts with a letter; so does the stand-in, and what is left must be a name around any of them.
     name = _host_name(host.replace("{id}", "x"))
     if _address(name) is not None:
-        raise InvalidEndpoint(f"instance_pattern={text!r} is an address: ids are put into names only")
+        raise InvalidEndpoint(f"instance_pattern={shown(text)} is an address: ids are put into names only")
     bare = host.rstrip(".")
     return bare if port is None else f"{bare}:{port}"
 
@@ -196,7 +198,7 @@ def parse_nameserver(text: str) -> str:
     host, port = _split_host(text.strip())
     address = _address(host)
     if address is None:
-        raise InvalidEndpoint(f'nameservers={text!r}: write IP addresses, "10.0.0.2" or "127.0.0.1:5353"')
+        raise InvalidEndpoint(f'nameservers={shown(text)}: write IP addresses, "10.0.0.2" or "127.0.0.1:5353"')
     return str(Endpoint(host=address, port=_DNS_PORT if port is None else port))
 
 
@@ -232,15 +234,20 @@ def _split_host(text: str) -> tuple[str, int | None]:
         raise InvalidEndpoint(
             "a URL was given as the host: pass it as the only positional argument"
         )  # Without the text: it may hold a password.
+    if "@" in text:
+        raise InvalidEndpoint(
+            "a host has no @ in it: user and password are options of their own, or part of a URL, which starts with "
+            "mysql:// and is the only positional argument"
+        )
     if text.startswith("["):
         address, closed, rest = text[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")) or ":" not in address:
-            raise InvalidEndpoint(f"{text!r} is no address: write [::1] or [::1]:3307")
-        return address, _port_of(rest[1:], text) if rest else None
+            raise InvalidEndpoint(f"{shown(text)} is no address: write [::1] or [::1]:3307")
+        return address, _port_of(rest[1:], address) if rest else None
     if text.count(":") != 1:
         return text, None  # More than one: an IPv6 address without brackets.
     host, _, port = text.partition(":")
-    return host, _port_of(port, text)
+    return host, _port_of(port, host)
 
 
 def _split_port(pattern: str) -> tuple[str, int | None]:
@@ -248,16 +255,17 @@ def _split_port(pattern: str) -> tuple[str, int | None]:
     return host, int(port) if colon else None
 
 
-def _port_of(digits: str, text: str) -> int:
+def _port_of(digits: str, host: str) -> int:
     if not _PORT.fullmatch(digits):
-        raise InvalidEndpoint(f"{text!r}: what follows the colon must be a port from 1 to 65535")
+        raise InvalidEndpoint(f"{shown(host)}: what follows the colon must be a port from 1 to 65535")
     return _valid_port(int(digits))
 
 
 def _valid_port(port: object) -> int:
-    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:  # noqa: PLR2004 - TCP's range.
-        raise InvalidEndpoint(f"port={port!r} must be a whole number from 1 to 65535")
-    return port
+    try:
+        return whole("port", port, most=65535)
+    except ConfigurationError as refused:
+        raise InvalidEndpoint(str(refused)) from None
 
 
 def _address(text: str) -> str | None:
@@ -277,8 +285,8 @@ def _host_name(text: str) -> str:
     labels = name.split(".")
     if len(name) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
         raise InvalidEndpoint(
-            f"{text!r} is no host name: labels of at most 63 ASCII letters, digits and hyphens, 253 in all"
+            f"{shown(text)} is no host name: labels of at most 63 ASCII letters, digits and hyphens, 253 in all"
         )
     if labels[-1].isdecimal():
-        raise InvalidEndpoint(f"{text!r} is no IPv4 address: four numbers from 0 to 255 without leading zeros")
+        raise InvalidEndpoint(f"{shown(text)} is no IPv4 address: four numbers from 0 to 255 without leading zeros")
     return name

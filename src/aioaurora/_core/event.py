@@ -52,10 +52,10 @@ class TopologyChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsIgnored(Event):
-    """Rows of the topology table were left out: too old, or an id that cannot be a host name.
+    """Rows of the topology table were left out: their id cannot be a host name. Said when there are others than before.
 
     Attributes:
-        server_ids: What the rows call themselves, as it was read.
+        server_ids: What all such rows call themselves, as it was read, sorted.
         why: Reason.
     """
 
@@ -109,7 +109,7 @@ class FailoverFinished(Event):
         old_writer: Id; None: none was known.
         new_writer: Id.
         duration_s: Seconds since the search started.
-        connections_aborted: How many connections were cut on the old writer.
+        connections_aborted: How many connections were cut meanwhile.
     """
 
     name: ClassVar[str] = "aioaurora.failover.finished"
@@ -151,7 +151,7 @@ class InstanceSuspected(Event):
 
     Attributes:
         instance: Id.
-        silent_s: Seconds since the last sign of life.
+        silent_s: Seconds since it was asked.
     """
 
     name: ClassVar[str] = "aioaurora.instance.suspected"
@@ -168,7 +168,7 @@ class InstanceLost(Event):
     Attributes:
         instance: Id.
         cause: What was noticed.
-        connections: How many were cut.
+        connections: How many the application has there; those that are cut are told of by `StatementsAborted`.
     """
 
     name: ClassVar[str] = "aioaurora.instance.lost"
@@ -181,12 +181,12 @@ class InstanceLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOpened(Event):
-    """A connection was made and its role checked.
+    """The application got a connection, its role checked. Those of heartbeats and probes are not told of.
 
     Attributes:
         instance: Id.
-        role: "writer" or "reader"; None: not asked for.
-        why: What it is for: "application", "heartbeat" or "probe".
+        role: "writer" or "reader", as the instance said; None: neither, as it held writes back.
+        why: What it was made for: "connect", or a "ping" that reconnects.
     """
 
     name: ClassVar[str] = "aioaurora.connection.opened"
@@ -199,12 +199,12 @@ class ConnectionOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionClosed(Event):
-    """A connection ended.
+    """A connection of the application ended: once for each `ConnectionOpened`.
 
     Attributes:
         instance: Id.
-        role: "writer" or "reader"; None: not asked for.
-        why: Who ended it: "closed" by its owner, or what went wrong.
+        role: As it was when it was opened.
+        why: "closed" by its owner, or what went wrong.
     """
 
     name: ClassVar[str] = "aioaurora.connection.closed"
@@ -217,11 +217,11 @@ class ConnectionClosed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatementsAborted(Event):
-    """Statements under way on an instance were cut off; each caller got its own error.
+    """Connections to an instance were cut; who waits on one, or uses it next, gets an error with its own outcome.
 
     Attributes:
         instance: Id.
-        count: How many.
+        count: How many connections.
         why: What was noticed.
     """
 

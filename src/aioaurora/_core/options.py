@@ -1,8 +1,11 @@
-"""Options as people write them: read from text, checked at once, and refused with what to write instead."""
+"""Options as people write them: read from text, checked at once, and refused with what to write instead.
+
+A password is easily written in the wrong place, so a refusal repeats only what cannot hold one: numbers, and short text
+that is neither a URL with a user, nor `key=value`, nor quoted, nor more than a line.
+"""
 
 from __future__ import annotations
 
-import difflib
 import math
 import types
 import typing
@@ -16,6 +19,16 @@ if TYPE_CHECKING:
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 _NONE = {"none", "null", ""}
+_OF_SECRETS = frozenset("@='\"\r\n\0")
+_LARGE = 10**18  # Python refuses to write integers of thousands of digits.
+_LONGEST_SHOWN = 253  # A host name's length; what is longer is something else.
+
+
+def shown(text: str) -> str:
+    """Give a text for a sentence: quoted, or only its length where a secret may be in it."""
+    if len(text) > _LONGEST_SHOWN or not _OF_SECRETS.isdisjoint(text):
+        return f"a text of {len(text)} characters (not repeated: it may hold a secret)"
+    return repr(text)
 
 
 def refuse_unknown(names: Iterable[str], known: Iterable[str], *, instead: Mapping[str, str]) -> None:
@@ -26,7 +39,8 @@ def refuse_unknown(names: Iterable[str], known: Iterable[str], *, instead: Mappi
             continue
         if name in instead:
             raise ConfigurationError(f"{name!r} is no option here: {instead[name]}")
-        raise ConfigurationError(f"{name!r} is no option: {_nearest(name, accepted)}")
+        named = f"{name!r} is no option" if name.isidentifier() else "no option has such a name as was written"
+        raise ConfigurationError(f"{named}: {_nearest(name, accepted)}")
 
 
 def choice(name: str, value: object, allowed: Sequence[str]) -> str:
@@ -35,28 +49,33 @@ def choice(name: str, value: object, allowed: Sequence[str]) -> str:
         word = value.lower()
         if word in allowed:
             return word
-        raise ConfigurationError(f"{name}={value!r}: {_nearest(word, allowed)}")
-    raise ConfigurationError(f"{name}={value!r}: write {' or '.join(map(repr, allowed))}")
+        raise ConfigurationError(f"{name}={shown(value)}: {_nearest(word, allowed)}")
+    raise ConfigurationError(f"{name}= is a {type(value).__name__}: write {' or '.join(map(repr, allowed))}")
 
 
-def seconds(name: str, value: object, *, may_be_zero: bool = False) -> float:
+def seconds(name: str, value: object, *, may_be_zero: bool = False, most: float = math.inf) -> float:
     """Return a duration as a float; it must be a finite number above 0, or from 0 on where that has a meaning."""
     least = "0 or more" if may_be_zero else "more than 0"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigurationError(f"{name}={value!r} must be a number of seconds, {least}")
+        raise ConfigurationError(f"{name}= is a {type(value).__name__}: it must be a number of seconds, {least}")
     try:
         duration = float(value)
     except OverflowError as exc:
         raise ConfigurationError(f"{name} is too large to be a number of seconds") from exc
     if not math.isfinite(duration) or duration < 0 or (duration == 0 and not may_be_zero):
         raise ConfigurationError(f"{name}={value!r} must be finite and {least} seconds")
+    if duration > most:
+        raise ConfigurationError(f"{name}={duration!r} must be at most {most:.0f} seconds")
     return duration
 
 
-def count(name: str, value: object) -> int:
-    """Return a whole number from 1 on."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name}={value!r} must be a whole number of 1 or more")
+def whole(name: str, value: object, *, least: int = 1, most: int) -> int:
+    """Return a whole number between two others."""
+    says = f"must be a whole number from {least} to {most}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigurationError(f"{name}= is a {type(value).__name__}: it {says}")
+    if not least <= value <= most:
+        raise ConfigurationError(f"{name}={value:d} {says}" if abs(value) < _LARGE else f"{name} {says}")
     return value
 
 
@@ -78,18 +97,20 @@ def _truth(name: str, text: str) -> bool:
     word = text.lower()
     if word in _TRUE | _FALSE:
         return word in _TRUE
-    raise ConfigurationError(f"{name}={text!r}: write true or false")
+    raise ConfigurationError(f"{name}={shown(text)}: write true or false")
 
 
 def _number(name: str, text: str, kind: type[int | float]) -> float:
     try:
         return kind(text)
-    except ValueError as exc:
+    except ValueError:
         what = "whole number" if kind is int else "number"
-        raise ConfigurationError(f"{name}={text!r} is no {what}") from exc
+        raise ConfigurationError(f"{name}={shown(text)} is no {what}") from None  # The cause quotes it.
 
 
 def _nearest(word: str, allowed: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - only for who mistypes.
+
     ordered = sorted(allowed)
     near = difflib.get_close_matches(word, ordered, n=1, cutoff=0.5)
     if near:

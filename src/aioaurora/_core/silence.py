@@ -81,9 +81,13 @@ class Quiet:
     is_ended: bool = False
 
     def woken(self, now: float, due: float) -> None:
-        """Count it as asked anew if we woke late (case 36)."""
+        """Count it as asked anew if we woke late (case 36), and leave out of the silence what we slept through.
+
+        Not all of the silence: else a program that stalls now and then would wait for a dead host for ever.
+        """
         if now - due > OUR_LATENESS_S:
-            self.asked_at = self.last_sign_at = now
+            self.asked_at = now
+            self.last_sign_at += now - due
 
     def heard(self, at: float) -> None:
         """Take a sign of life in."""

@@ -39,8 +39,9 @@ def from_url(url: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
         ) from None  # The cause quotes what it could not read, which may be the password.
     if parts.scheme.partition("+")[0] not in _SCHEMES:
         raise InvalidEndpoint(f"{parts.scheme!r} URLs are not understood: write {_FORM}")
-    if parts.fragment or "/" in parts.path[1:]:
-        raise InvalidEndpoint(f"the URL has more than {_FORM}: write %23 for #, %2F for / and %3F for ?")
+    # An @ behind the host is, as a rule, that of a password with a special character: its rest would be an option.
+    if parts.fragment or "/" in parts.path[1:] or "@" in parts.path + parts.query:
+        raise InvalidEndpoint(f"the URL has more than {_FORM}: write %23 for #, %2F for /, %3F for ? and %40 for @")
     said = {
         "host": unquote(parts.hostname or "") or None,
         "port": port,
@@ -64,7 +65,10 @@ def from_option_file(text: str, group: str) -> dict[str, Any]:
         name: _unquoted(section[key]) for key, name in _IN_FILE.items() if section.get(key) is not None
     }
     if section.get("port"):
-        found["port"] = options.from_text("port", section["port"], int)
+        try:
+            found["port"] = int(section["port"])
+        except ValueError:
+            raise ConfigurationError("the option file says a port that is no whole number") from None
     return found
 
 

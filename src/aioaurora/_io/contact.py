@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pymysql import err
 
 from aioaurora._core.endpoint import Endpoint, EndpointKind
+from aioaurora._core.observation import UNKNOWN_TABLE
 from aioaurora._core.verdict import errno_of
 from aioaurora._io.dial import UNKNOWN_HOST, Dial, Place
 from aioaurora._io.dialer import ACCESS_DENIED, Dialer
@@ -36,7 +37,7 @@ async def first_contact(endpoint: Endpoint, dialer: Dialer, *, deadline: float) 
     )
     try:
         async with asyncio.timeout_at(deadline):
-            observation = await probe(session, plain=bool(dialer.is_plain), with_view=True)
+            observation = await _probed(session, dialer)
     except TimeoutError as error:
         session.abort()
         raise err.OperationalError(2013, f"{endpoint.host!r} logged us in and then said nothing") from error
@@ -48,6 +49,17 @@ async def first_contact(endpoint: Endpoint, dialer: Dialer, *, deadline: float) 
         raise ConfigurationError(_pattern_missing(endpoint, observation))
     # Made just now, so its id counts where two say that they are the writer.
     return session, replace(observation, thread_id=session.thread_id())
+
+
+async def _probed(session: Session, dialer: Dialer) -> Observation:
+    if not dialer.is_plain:
+        try:
+            return await probe(session, plain=False, with_view=True)
+        except err.MySQLError as error:
+            if error.args[0] != UNKNOWN_TABLE:
+                raise
+        dialer.is_plain = True  # It has an Aurora instance's id and no topology, so nothing can be followed.
+    return await probe(session, plain=True, with_view=True)
 
 
 async def _first_open(dials: list[Dial[Session]], endpoint: Endpoint, dialer: Dialer, deadline: float) -> Session:

@@ -71,6 +71,7 @@ class Dialer:
             init_command="SET time_zone = '+00:00'",
             autocommit=True,
             auth_plugin=self._config.session.get("auth_plugin", ""),
+            server_public_key=self._config.session.get("server_public_key"),
             program_name="aioaurora monitor",
         )
 

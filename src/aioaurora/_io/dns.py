@@ -178,12 +178,12 @@ class SystemResolver:
     """
 
     lookup: Callable[[str], Awaitable[Sequence[_Found]]] = _in_thread
+    _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SYSTEM_THREADS), init=False)
     _running: set[asyncio.Task[Answer]] = field(default_factory=set, init=False)
 
     async def ask(self, host: str) -> Answer:
-        """Ask in a thread, of which a few may be busy at once; giving up frees the caller, not the thread."""
-        if len(self._running) >= _SYSTEM_THREADS:
-            raise ResolveError(host, "the system's resolver has not answered earlier questions yet")
+        """Ask in a thread, when one of a few is free; giving up frees the caller, not the thread."""
+        await self._free.acquire()  # `_ended` releases it.
         task = asyncio.create_task(_asked_system(self.lookup, host), name=f"aioaurora getaddrinfo {host}")
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -201,7 +201,8 @@ class SystemResolver:
 
     def _ended(self, task: asyncio.Task[Answer]) -> None:
         self._running.discard(task)
-        if not task.cancelled():
+        if not task.cancelled():  # Only `close` does that, and then nobody's turn comes any more.
+            self._free.release()
             task.exception()  # Heard, even when nobody waits any more.
 
 

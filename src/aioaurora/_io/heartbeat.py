@@ -84,6 +84,7 @@ class Heartbeat:
     def adopt(self, session: Session) -> None:
         """Go on with a connection that is open already."""
         self._session = session
+        session.when_ended(self.nudge)  # Its end is news at once: Aurora restarts whom it promotes.
 
     def nudge(self) -> None:
         """Ask now."""
@@ -174,7 +175,7 @@ class Heartbeat:
         return bool(finished) and self._session is None
 
     def _opened(self, dialled: Dialled[Session]) -> None:
-        self._session = dialled.session
+        self.adopt(dialled.session)
         self._to_kill.clear()
         self._note_answer()
         self._opened_at = self._heard_at
@@ -241,7 +242,7 @@ class Heartbeat:
                 await asyncio.wait({asking, beside or asking}, timeout=wake_at - silence.now, return_when=_FIRST)
                 quiet.woken(self._loop.time(), wake_at)
                 if beside is not None and beside.done() and not asking.done():
-                    self._switched(session, beside.result())
+                    self._switched(beside.result())
                     return
         finally:
             if beside is not None:
@@ -295,11 +296,9 @@ class Heartbeat:
 
     # --- what comes of it --------------------------------------------------------------------------------------
 
-    def _switched(self, silent: Session, dialled: Dialled[Session] | None) -> None:
+    def _switched(self, dialled: Dialled[Session] | None) -> None:
         """Go on with the connection that opened: the instance answers, only the first connection does not."""
-        silent.abort()
-        self._session = None
-        self._to_kill.clear()
+        self._give_up(polite=False)
         if dialled is not None:
             self._opened(dialled)
 
@@ -321,6 +320,7 @@ class Heartbeat:
         session, self._session = self._session, None
         self._to_kill.clear()
         if session is not None:
+            session.when_ended(None)
             session.close() if polite else session.abort()
 
     async def _pause(self, seconds: float) -> None:

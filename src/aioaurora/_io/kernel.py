@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import struct
@@ -80,7 +81,7 @@ def set_options(transport: asyncio.BaseTransport, keep_alive: KeepAlive) -> None
         "TCP_KEEPALIVE": keep_alive.idle_s if sys.platform == "darwin" else None,  # macOS' name for it.
         "TCP_KEEPINTVL": keep_alive.interval_s,
         "TCP_KEEPCNT": keep_alive.count,
-        "TCP_USER_TIMEOUT": int(keep_alive.user_timeout_s * 1000),
+        "TCP_USER_TIMEOUT": math.ceil(keep_alive.user_timeout_s * 1000),
     }
     for name, value in timings.items():
         option = getattr(socket, name, None)

@@ -17,6 +17,7 @@ from aioaurora.errors import ConnectionBusy
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
     from typing import Any
 
 _QUIT = b"\x01\x00\x00\x00\x01"
@@ -165,6 +166,11 @@ class Life(Login):
         """Whether the session is over: closed here, or hung up by the server."""
         return self._writer is None or self._pipe is None or self._pipe.stream.has_ended
 
+    def when_ended(self, call: Callable[[], None] | None) -> None:
+        """Have `call` called once, when the connection comes to an end, whoever ends it; None: nobody cares."""
+        if self._pipe is not None:
+            self._pipe.stream.on_end = call
+
     def signs(self) -> kernel.Signs | None:
         """Ask the kernel for signs of the peer's life; None where it cannot tell."""
         return self._pipe.signs() if self._pipe is not None and self._writer is not None else None
@@ -251,8 +257,8 @@ class Life(Login):
         self._reader = self._writer = self._pipe = None
 
     def _close_on_cancel(self) -> None:
-        self.abort()
         self._close_reason = "Cancelled during execution"
+        self.abort()
 
     def _ensure_alive(self) -> None:
         if self._writer is None:

@@ -15,6 +15,7 @@ from aioaurora._io.driver import StreamReader
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
 _TLS_SHUTDOWN_S = 2.0  # asyncio would wait 30 s for the peer's close_notify.
 
@@ -27,6 +28,7 @@ class Stream(asyncio.StreamReaderProtocol):
         self.has_unsent = False
         self.has_ended = False
         self.cause: Exception | None = None
+        self.on_end: Callable[[], None] | None = None
 
     def pause_writing(self) -> None:
         self.has_unsent = True
@@ -37,13 +39,19 @@ class Stream(asyncio.StreamReaderProtocol):
         super().resume_writing()
 
     def eof_received(self) -> bool | None:
-        self.has_ended = True
+        self._end()
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.has_ended = True
         self.cause = exc
+        self._end()
         super().connection_lost(exc)
+
+    def _end(self) -> None:
+        self.has_ended = True
+        call, self.on_end = self.on_end, None
+        if call is not None:
+            call()
 
 
 class _Layer(asyncio.BufferedProtocol):

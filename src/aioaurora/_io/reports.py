@@ -22,6 +22,7 @@ class Reports:
         self._cluster = topology.cluster
         self._told = _summary(topology)
         self._aborted = 0  # Since the search began.
+        self._ignored: dict[str, frozenset[str]] = {}  # By observer.
 
     def news(self, news: Event, before: State, after: State, *, connections: int) -> None:
         """Tell of what was heard; `connections`: how many the application has to that instance."""
@@ -33,11 +34,19 @@ class Reports:
                 if before.topology.get(instance) != after.topology.get(instance):
                     lost = events.InstanceLost(cluster=cluster, instance=instance, cause=cause, connections=connections)
                     self._emit(lost)
-            case Observed(observation) if observation.view is not None and observation.view.ignored:
-                why = "an id that is no host name"
-                self._emit(events.RowsIgnored(cluster=cluster, server_ids=observation.view.ignored, why=why))
+            case Observed(observation) if observation.view is not None:
+                self._see_ignored(observation.instance_id, frozenset(observation.view.ignored), after.topology)
             case _:
                 pass
+
+    def _see_ignored(self, observer: str, ignored: frozenset[str], topology: Topology) -> None:
+        told = frozenset[str]().union(*self._ignored.values())
+        known = {each.id for each in topology.instances}
+        self._ignored = {who: ids for who, ids in (self._ignored | {observer: ignored}).items() if ids and who in known}
+        seen = frozenset[str]().union(*self._ignored.values())
+        if seen - told:
+            why = "an id that is no host name"
+            self._emit(events.RowsIgnored(cluster=self._cluster, server_ids=tuple(sorted(seen)), why=why))
 
     def search_started(self, command: SearchStarted, topology: Topology) -> None:
         """Tell that the writer is sought."""

@@ -228,8 +228,10 @@ class Resolver:
     async def _ask_fallback(self, fallback: Source, failure: ResolveError) -> Answer:
         try:
             answer = await fallback.ask(failure.host)
-        except ResolveError as exc:
-            raise failure from exc
+        except UnknownHost as unknown:
+            raise failure from unknown
+        except ResolveError as unsaid:
+            raise unsaid from failure  # It might know the name: nobody has said that there is none.
         self._say_once(DnsFallback(cluster=self._cluster, host=failure.host, why=failure.why))
         return answer
 

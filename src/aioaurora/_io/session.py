@@ -278,8 +278,8 @@ class Session(Life):
         if not isinstance(error, Exception):
             self._close_on_cancel()
         elif self._writer is not None:
-            self.abort()
             self._close_reason = f"closed after {type(error).__name__} while an answer was read"
+            self.abort()
         self._result = None
         self.server_status &= ~Status.IN_TRANS
 
