@@ -123,7 +123,7 @@ class Conditions:
 class Knock:
     """One client at an instance's door: from its TCP connection to its session, or to the end of the attempt.
 
-    Times are loop times; `user` is empty if the client did not get in.
+    Times are loop times; `user` is who the client said that it is, empty if it did not come to that.
     """
 
     user: str
