@@ -289,7 +289,8 @@ class Handshake:
         back = Back(front)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: back, sock)
         self._engine_sock = None
-        front.user, front.attributes, front.back = request.user, request.attributes, back
+        front.user, front.attributes = request.user, request.attributes
+        front.join(back, ends_with_ok=bool(request.capabilities & capabilities & Flag.DEPRECATE_EOF))
         await self._gate.opened(front)
         await self._gate.awake()
         if front.is_lost:
