@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aioaurora.errors import Role
 from aioaurora.simulator.conditions import Fate, HostRow, Rule, View
 from aioaurora.simulator.core import ClusterCore
+from aioaurora.simulator.desk import KEEP_READ_ONLY
 from aioaurora.simulator.failover import ENDINGS, Failovers, Mode, Plan
 from aioaurora.simulator.patching import injected, patched
 from aioaurora.simulator.relay import Ending
@@ -73,6 +74,8 @@ class Faults(ClusterCore):
         self.timeline.add("fault", old.id, fault="two_writers", to=target.id)
         old.state.conditions.is_fenced = True
         old.state.conditions.view = View(is_stale=True)
+        old.desk.changed()
+        await injected(self, old, KEEP_READ_ONLY)
         await patched(self, old, silent_for=0.0)
         await self.undo(target.fall(Ending.FIN), target.id)
         await asyncio.sleep(promote_after)
@@ -86,7 +89,7 @@ class Faults(ClusterCore):
         writer = self._noted("freeze", None)
         writer.state.conditions.is_frozen = True
         writer.desk.changed()
-        await injected(self, writer, "SET SESSION TRANSACTION READ ONLY")
+        await injected(self, writer, KEEP_READ_ONLY)
 
     async def restart(self, instance: str | None = None, *, mode: Mode = "graceful", down_for: float = 2.0) -> None:
         """Restart an instance in place: it comes back in the role that it had; returns when it is up again."""
