@@ -236,27 +236,30 @@ def _crowned(topology: Topology, observer: Instance, before: Instance | None, no
     if observer.mode is not Mode.WRITABLE or observer.id == topology.writer_id:
         return topology
     incumbent = topology.get(topology.writer_id)
-    claimed_before = before is not None and before.mode is Mode.WRITABLE
-    if incumbent is not None and _holds(incumbent, observer, claimed_before=claimed_before):
+    was = None if before is None else before.mode
+    if incumbent is not None and _holds(incumbent, observer, was=was, hint=topology.hint):
         return topology
-    if topology.writer is None and topology.writer_id is not None:  # It has turned since, whenever that was.
+    if incumbent is not None and incumbent.claim >= observer.claim:  # It has turned since, whenever that was.
         topology = topology.with_instance(replace(observer, turned_at=now))
     return replace(topology, writer_id=observer.id, epoch=topology.epoch + 1)
 
 
-def _holds(incumbent: Instance, claimant: Instance, *, claimed_before: bool) -> bool:
-    """Tell whether the writer stays the writer against another one that says writable."""
+def _holds(incumbent: Instance, claimant: Instance, *, was: Mode | None, hint: str | None) -> bool:
+    """Tell whether the writer stays the writer against another one that says writable, and that was `was` before."""
     if incumbent.mode is not Mode.WRITABLE or incumbent.health is Health.DOWN:
         return False
-    if incumbent.health is Health.SUSPECT and not claimed_before:
+    if incumbent.health is Health.SUSPECT and was is not Mode.WRITABLE:
         return False
+    saw_none_turn = was is None or incumbent.turned_at == claimant.turned_at
+    if saw_none_turn and hint in {incumbent.id, claimant.id}:
+        return hint == incumbent.id  # Then the newest rows tell which one is fenced (case 1).
     return incumbent.claim >= claimant.claim
 
 
 def _with_view(topology: Topology, view: View, *, by_writer: bool, now: float) -> Topology:
     rows = {row.server_id: row for row in view.rows}
     kept = [each for each in topology.instances if each.id in rows or not (by_writer and _is_forgotten(each, now))]
-    heard = [_heard_of(each, rows.get(each.id), topology.writer_id, now) for each in [*kept, *_new(topology, rows)]]
+    heard = [_heard_of(each, rows.get(each.id), topology.writer_id, now) for each in [*kept, *_new(topology, kept, rows)]]
     return replace(_with_instances(topology, heard), stamp=view.stamp, hint=_hint_of(view.rows))
 
 
@@ -273,10 +276,10 @@ def _is_forgotten(instance: Instance, now: float) -> bool:
     return now - instance.heard_at >= FORGOTTEN_AFTER_S and instance.health is not Health.SUSPECT
 
 
-def _new(topology: Topology, server_ids: Iterable[str]) -> list[Instance]:
+def _new(topology: Topology, kept: list[Instance], server_ids: Iterable[str]) -> list[Instance]:
     """Make instances of ids that are new; not where their name is known to lead to another one (case 51)."""
-    known = {instance.id for instance in topology.instances}
-    taken = {(instance.host, instance.port) for instance in topology.instances}
+    known = {instance.id for instance in kept}
+    taken = {(instance.host, instance.port) for instance in kept}
     new: list[Instance] = []
     for server_id in server_ids:
         place = _named_place(topology.endpoint, server_id)

@@ -100,7 +100,7 @@ def signs_of(transport: asyncio.BaseTransport) -> Signs | None:
         (last_received_ms,) = struct.unpack_from("=I", info, _LAST_RECEIVED)
         (round_trip_us,) = struct.unpack_from("=I", info, _ROUND_TRIP)
         unread = _unread(sock.fileno())
-    except (OSError, struct.error):
+    except (OSError, ValueError, struct.error):  # uvloop's sockets raise ValueError once they are closed.
         return None
     return Signs(
         unacked=unacked, last_received_s=last_received_ms / 1e3, round_trip_s=round_trip_us / 1e6, unread=unread
