@@ -382,6 +382,27 @@ async def test_an_error_of_what_may_have_committed_is_unknown_if_nobody_answers(
     assert told.reports == [(Scope.SESSION, errors.CommitOutcomeUnknown)]
 
 
+@pytest.mark.parametrize("end", ["close", "lose", "cancel"])
+async def test_what_ends_the_connection_while_it_asks_is_told_as_ever(end):
+    """Not known is not known, and the cluster is told of nothing that it knows."""
+    told = Told()
+    answers = {"BEGIN": ok(IN_TRANS), "COMMIT": refusal(1836), "SELECT @@": silence}
+    async with ScriptedServer(answers) as server, connected(server, told) as conn:
+        await conn.begin()
+        task = asyncio.create_task(conn.commit())
+        await asyncio.sleep(0.1)
+
+        {"close": conn.close, "lose": lambda: conn.lose("gone"), "cancel": task.cancel}[end]()
+
+        with pytest.raises(asyncio.CancelledError if end == "cancel" else errors.CommitOutcomeUnknown):
+            await task
+        assert told.reports == []
+        assert told.abandoned == ([True] if end == "cancel" else [])
+        assert not conn.get_transaction_status()
+        with pytest.raises(err.InterfaceError, match="Not connected"):
+            await conn.query("SELECT 1")
+
+
 async def test_an_error_of_a_write_is_not_asked_about():
     """It leaves its transaction open: no round trip for it."""
     async with ScriptedServer({"BEGIN": ok(IN_TRANS), "INSERT": refusal(1062)}) as server, connected(server) as conn:
@@ -619,6 +640,21 @@ async def test_what_was_acknowledged_is_not_lost_while_saying_goodbye():
         with pytest.raises(err.InterfaceError, match="Not connected"):
             await conn.query("SELECT 1")
     assert told.reports == []
+
+
+async def test_a_cancelled_goodbye_leaves_nothing_open():
+    """The second of waiting is the server's, not the caller's."""
+    async with ScriptedServer({"SELECT": after(ok(), then=silence)}) as server, connected(server) as conn:
+        await conn.query("SELECT 1")
+        descriptor = conn._writer.get_extra_info("socket")
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await conn.ensure_closed()
+        await asyncio.sleep(0)
+
+        assert conn.closed
+        assert descriptor.fileno() == -1
 
 
 async def test_what_was_closed_here_is_no_sign_of_a_failing_instance():
