@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aioaurora.simulator.dns import DnsServer, Status
+from aioaurora.simulator.dns import DnsServer
+from aioaurora.simulator.questions import Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

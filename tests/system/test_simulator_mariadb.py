@@ -137,6 +137,19 @@ async def test_readers_stay_readers(sim):
     assert await count(sim) == 0
 
 
+async def test_healing_leaves_a_reader_that_was_frozen_a_reader(sim):
+    """Sessions of a writer are made writable again, not those of what was the writer when it was frozen."""
+    await sim.execute(f"CREATE PROCEDURE add_one() BEGIN {INSERT}; END")
+    await sim.freeze()
+    await sim.failover("graceful", promote_after=0.2, returns_after=0.1)
+    await sim.timeline.wait_for("returned", since=0)
+    async with connected(sim, sim.instances["db-1"]) as connection:
+        await sim.heal()
+
+        assert await errno(ask(connection, "CALL add_one()")) == 1290
+    assert await count(sim) == 0
+
+
 async def test_prepared_statements_are_rewritten_and_refused(sim):
     """The binary protocol's COM_STMT_PREPARE and COM_STMT_EXECUTE."""
     async with connected(sim, sim.readers[0]) as connection:
@@ -316,7 +329,7 @@ async def test_a_cluster_starts_quickly_and_two_live_side_by_side():
 async def test_the_engine_dsn_uses_a_server_that_runs():
     """It leaves it as it was."""
     async with SimulatedCluster(1, engine="mariadb") as first:
-        first.accounts["root"] = first.accounts["app"]
+        first.add_user("root", "secret")
         dsn = f"mysql://root:secret@{first.writer.address}:{first.writer.port}"
         async with SimulatedCluster(2, engine="dsn", dsn=dsn, database="elsewhere") as second:
             async with connected(second, second.readers[0]) as connection:
@@ -333,7 +346,7 @@ import asyncio
 from aioaurora.simulator import SimulatedCluster
 async def main():
     async with SimulatedCluster(2, engine="mariadb") as sim:
-        print(sim.engine.pid, flush=True)
+        print(sim._core.engine.pid, flush=True)
         await asyncio.sleep(60)
 asyncio.run(main())
 """
@@ -369,7 +382,7 @@ async def test_the_next_one_clears_up_after_a_killed_one(monkeypatch, short_tmp)
     os.utime(left, (0, 0))
 
     async with SimulatedCluster(1, engine="mariadb") as sim:
-        os.utime(pathlib.Path(sim.engine.socket_path).parent, (0, 0))
+        os.utime(pathlib.Path(sim._core.engine.socket_path).parent, (0, 0))
         async with SimulatedCluster(1, engine="mariadb"):
             assert await sim.rows("SELECT 1") == [(1,)]
 

@@ -152,7 +152,7 @@ class StatementDesk:
             state = self._state
             self._facts = Facts(
                 server_id=state.id,
-                schema=schema_of(state.id),
+                schema=state.schema,
                 number=state.number,
                 port=state.port,
                 version=MYSQL_VERSION,
@@ -226,8 +226,3 @@ class StatementDesk:
             return None, b""
         right = (native_scramble(account.password, front.nonce), sha2_scramble(account.password, front.nonce))
         return (name.decode() if auth in right else None), database
-
-
-def schema_of(server_id: str) -> str:
-    """The engine's schema that holds one instance's view of the cluster."""
-    return f"aurora_{server_id}"

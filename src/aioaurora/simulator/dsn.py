@@ -9,6 +9,8 @@ import urllib.parse
 from aioaurora.simulator.engine import SimulatorError
 from aioaurora.simulator.wire import Greeting, read_packet
 
+_LOOKS_LIKE = "a dsn looks like mysql://root:password@127.0.0.1:3306"
+
 
 class DsnEngine:
     """A server at `mysql://user:password@host:port`; the account may create schemas and kill sessions."""
@@ -22,10 +24,14 @@ class DsnEngine:
     name = "dsn"
 
     def __init__(self, dsn: str) -> None:
-        parts = urllib.parse.urlsplit(dsn)
-        if parts.scheme not in ("mysql", "mariadb") or not parts.hostname:
-            raise SimulatorError("a dsn looks like mysql://root:password@127.0.0.1:3306")
-        self.host, self.port = parts.hostname, parts.port or 3306
+        try:
+            parts = urllib.parse.urlsplit(dsn)
+            host, port = parts.hostname, parts.port or 3306
+        except ValueError as error:  # Its sentences say what, as "Port could not be cast to integer value as 'x'".
+            raise SimulatorError(f"{_LOOKS_LIKE}: {error}") from error
+        if parts.scheme not in ("mysql", "mariadb") or not host:
+            raise SimulatorError(_LOOKS_LIKE)
+        self.host, self.port = host, port
         self.user = urllib.parse.unquote(parts.username or "root")
         self.password = urllib.parse.unquote(parts.password or "")
         self.is_mariadb = False

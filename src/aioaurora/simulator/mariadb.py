@@ -31,6 +31,7 @@ _OPTIONS = (
     "--no-defaults",
     "--skip-networking",
     "--skip-log-bin",
+    "--default-time-zone=+00:00",  # As RDS.
     "--character-set-server=utf8mb4",
     "--collation-server=utf8mb4_general_ci",
     "--innodb-buffer-pool-size=64M",
