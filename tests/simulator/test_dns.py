@@ -12,6 +12,7 @@ import pytest
 
 from aioaurora.simulator.dns import DnsServer
 from aioaurora.simulator.questions import Status
+from aioaurora.simulator.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -174,3 +175,31 @@ async def test_noise_is_ignored() -> None:
 
         assert server.queries == []
         assert status(await asked(server, CLUSTER, A)) == 0
+
+
+async def test_faults_of_names_are_in_the_timeline() -> None:
+    """Everything that happened is."""
+    timeline = Timeline()
+    server = DnsServer(timeline=timeline)
+    server.set_address(WRITER, "127.0.0.1")
+
+    server.heal()
+    server.drop()
+    server.servfail(WRITER)
+    server.refused()
+    server.nxdomain()
+    server.delay(0.5)
+    server.lie(WRITER, "127.0.0.9")
+    server.freeze(WRITER)
+    server.heal()
+
+    assert [(entry.kind, *entry.detail.values()) for entry in timeline] == [
+        ("fault", "dns_drop", ()),
+        ("fault", "dns_servfail", (WRITER,)),
+        ("fault", "dns_refused", ()),
+        ("fault", "dns_nxdomain", ()),
+        ("fault", "dns_delay", 0.5),
+        ("fault", "dns_lie", (WRITER,), "127.0.0.9"),
+        ("fault", "dns_freeze", (WRITER,)),
+        ("dns_healed", ()),
+    ]
