@@ -342,22 +342,27 @@ async def test_the_engine_dsn_uses_a_server_that_runs():
 # --- what is left ---------------------------------------------------------------------------------------------------
 
 _PROGRAM = """
-import asyncio
-from aioaurora.simulator import SimulatedCluster
+import asyncio, sys
+from aioaurora.simulator import SimulatedCluster, guard
+guard._HAS_KERNEL_HELP = sys.argv[1] == "kernel"
 async def main():
     async with SimulatedCluster(2, engine="mariadb") as sim:
         print(sim._core.engine.pid, flush=True)
         await asyncio.sleep(60)
 asyncio.run(main())
 """
+GUARDS = [
+    pytest.param("kernel", marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children")),
+    "companion",
+]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-async def test_killing_the_process_leaves_no_server_behind(how):
+@pytest.mark.parametrize("guard", GUARDS)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
+async def test_killing_the_process_leaves_no_server_behind(guard, how):
     """Not even kill -9."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _PROGRAM, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        sys.executable, "-c", _PROGRAM, guard, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
     )
     server = int(await asyncio.wait_for(process.stdout.readline(), 10))
     assert is_running(server)
@@ -365,11 +370,15 @@ async def test_killing_the_process_leaves_no_server_behind(how):
     os.kill(process.pid, how)
     await process.wait()
 
-    for _ in range(200):
-        if not is_running(server):
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"mariadbd {server} outlived its process")
+    assert await is_gone(server)
+
+
+async def is_gone(pid, within=2.0):
+    """Wait for the end of a process."""
+    async with asyncio.timeout(within):
+        while is_running(pid):
+            await asyncio.sleep(0.01)
+    return True
 
 
 async def test_the_next_one_clears_up_after_a_killed_one(monkeypatch, short_tmp):
