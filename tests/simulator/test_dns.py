@@ -115,6 +115,20 @@ async def test_several_addresses_take_turns() -> None:
         assert [addresses(server, "one.aurora.test") for _ in range(3)] == [(), ("127.0.0.1",), ()]
 
 
+async def test_questions_for_other_kinds_take_no_turn() -> None:
+    """Clients ask for A and AAAA at once: of two readers they would see one for ever."""
+    async with serving() as server:
+        server.set_alias("one.aurora.test", ["a.aurora.test", "b.aurora.test"])
+        server.set_address("a.aurora.test", "127.0.0.2")
+        server.set_address("b.aurora.test", "127.0.0.3")
+        replies = []
+        for _ in range(4):
+            replies.append(await asked(server, "one.aurora.test", A))
+            await asked(server, "one.aurora.test", AAAA)
+
+        assert [reply[-1] for reply in replies] == [2, 3, 2, 3]
+
+
 async def test_every_fault_shows_and_heals() -> None:
     """Faults are one call each, and heal undoes all of them."""
     async with serving() as server:

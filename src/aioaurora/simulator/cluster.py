@@ -167,7 +167,7 @@ class SimulatedCluster(Faults):
 
     @property
     def engine(self) -> str:
-        """What plays the storage: "mariadb", "memory" or "dsn"."""
+        """Which engine plays the storage; never "auto"."""
         return self._core.engine.name
 
     @property

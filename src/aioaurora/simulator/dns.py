@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TTL_S = 5
 EVERYTHING = "*"
 _LONGEST_CHAIN = 8
+_TURNING = ("A", "CNAME", "ANY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,9 @@ class _Entry:
     one: bool
     given: int = 0
 
-    def turn(self) -> tuple[str, ...]:
+    def turn(self, by: int) -> tuple[str, ...]:
         start = self.given % len(self.values)
-        self.given += 1
+        self.given += by
         turned = self.values[start:] + self.values[:start]
         return turned[:1] if self.one else turned
 
@@ -193,17 +194,20 @@ class DnsServer:
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
-    def answer(self, name: str) -> Answer:
-        """Resolve `name` as a client asking now would see it, faults included."""
+    def answer(self, name: str, kind: str = "A") -> Answer:
+        """Resolve `name` as a client asking now would see it, faults included.
+
+        Values take turns; a question for a kind that they are not, as AAAA, which clients ask beside A, takes none.
+        """
         name, faults = lower(name), self._faults
         status = faults.statuses.get(name, faults.statuses.get(EVERYTHING))
         if status is not None:
             return Answer(status)
         if name in faults.lies:
             return Answer(Status.NOERROR, (Record(name, "A", faults.lies[name], TTL_S),))
-        return faults.frozen.get(name) or self._true_answer(name)
+        return faults.frozen.get(name) or self._true_answer(name, turn_by=int(kind in _TURNING))
 
-    def _true_answer(self, name: str) -> Answer:
+    def _true_answer(self, name: str, turn_by: int = 1) -> Answer:
         if name not in self._entries:
             return Answer(Status.NXDOMAIN)
         records: list[Record] = []
@@ -211,7 +215,7 @@ class DnsServer:
             entry = self._entries.get(name)
             if entry is None:
                 break
-            turned = entry.turn()
+            turned = entry.turn(turn_by)
             records += [Record(name, entry.kind, value, entry.ttl) for value in turned]
             if entry.kind == "A":
                 break
@@ -224,7 +228,7 @@ class DnsServer:
             question = Question.parse(datagram)
             loop = asyncio.get_running_loop()
             self.queries.append(Query(loop.time(), question.name, question.kind))
-            answer = self.answer(question.name)
+            answer = self.answer(question.name, question.kind)
             if answer.status is Status.SILENT:
                 return
             self._send(question.reply(answer, self._negative_ttl), sender)

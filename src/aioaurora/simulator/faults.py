@@ -78,14 +78,20 @@ class Faults(Members):
         await self._failovers.double(to, promote_after=promote_after, dns_lag=dns_lag)
 
     async def freeze(self) -> None:
-        """Set `read_only` on the writer, as a switchover does: `innodb_read_only` stays 0, writes get 1290."""
+        """Set `read_only` on the writer, as a switchover does: `innodb_read_only` stays 0, writes get 1290.
+
+        It ends when the instance starts anew, if not healed before.
+        """
         writer = self._noted("freeze", None)
         writer.state.conditions.is_frozen = True
         writer.desk.changed()
         await self._under_way(set_access(self._core, writer, "READ ONLY"))
 
     async def restart(self, instance: str | None = None, *, mode: Mode = "graceful", down_for: float = 2.0) -> None:
-        """Restart an instance in place: it comes back in the role that it had; returns when it is up again."""
+        """Restart an instance in place: it comes back in the role that it had; returns when it is up again.
+
+        A failover under way decides itself who comes up, and when. A writer that was fenced comes back as a reader.
+        """
         refuse_bad_seconds(down_for=down_for)
         restarted = self._noted("restart", instance, mode=mode, down_for=down_for)
         await self._under_way(self._restarted(restarted, mode, down_for=down_for))

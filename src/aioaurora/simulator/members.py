@@ -33,7 +33,11 @@ class Members:
 
     @property
     def writer(self) -> SimulatedInstance:
-        """The instance that is the writer, or was the last one while there is none; LookupError: never was one."""
+        """The instance that is the writer, or was the last one while there is none.
+
+        Raises:
+            LookupError: There never was one.
+        """
         return self._core.writer
 
     @property
@@ -120,7 +124,7 @@ class Members:
         """Add a custom endpoint, or change its members; return its host name.
 
         Like the reader endpoint it is a CNAME that leads to its members in turn, of any role, as far as they are up.
-        A member keeps its place through a switch to green.
+        A member keeps its place through a switch to green. Certificates hold for the name, too.
         """
         core = self._core
         core.custom[name] = tuple(core.instance(each).state.label for each in members)

@@ -45,7 +45,7 @@ class Answer:
 
     @property
     def ttl(self) -> int:
-        """Seconds that the whole answer may be kept: the shortest TTL of its records."""
+        """Seconds that the whole answer may be kept, by the shortest TTL of its records."""
         return min((record.ttl for record in self.records), default=0)
 
 
