@@ -25,7 +25,8 @@ from pymysql.err import (
 from aioaurora._core.endpoint import Endpoint, EndpointKind
 from aioaurora._core.observation import Mode
 from aioaurora._core.topology import Health, Instance, Topology
-from aioaurora.cluster import Cluster, Connecting, connect
+from aioaurora.cluster import Cluster, connect
+from aioaurora.connecting import Connecting
 from aioaurora.connection import Connection
 from aioaurora.credentials import Credentials
 from aioaurora.errors import (

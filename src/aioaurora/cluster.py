@@ -17,43 +17,22 @@ from aioaurora._core.failover import Demoted, InstanceLost, SessionLost
 from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.topology import Topology
 from aioaurora._core.verdict import Scope
-from aioaurora._io.dialer import Dialer, Place
+from aioaurora._io.dialer import Dialer
 from aioaurora._io.monitor import Monitor
 from aioaurora._io.resolver import Resolver
 from aioaurora._io.seeker import Seeker
 from aioaurora.config import Config, from_arguments
+from aioaurora.connecting import Connecting
 from aioaurora.connection import Connection
 from aioaurora.credentials import CredentialCache, Credentials
 from aioaurora.errors import ConfigurationError, Role, WrongLoop, WrongProcess
 from aioaurora.events import Events, EventStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable
     from types import TracebackType
 
-
-class Connecting:
-    """A connection to come: `await` it, or enter it with `async with`, which closes it in the end."""
-
-    __slots__ = ("_connection", "_start")
-
-    def __init__(self, start: Callable[[], Coroutine[Any, Any, Connection]]) -> None:
-        self._start = start
-
-    def __await__(self) -> Generator[Any, None, Connection]:
-        return self._start().__await__()
-
-    async def __aenter__(self) -> Connection:
-        self._connection = await self._start()
-        return self._connection
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            await self._connection.ensure_closed()
-        else:
-            self._connection.close()
+    from aioaurora._io.dial import Place
 
 
 class _Parts:
@@ -151,6 +130,7 @@ class Cluster:
 
     async def close(self) -> None:
         """Stop following the cluster; connections that are open stay open, unfollowed."""
+        self._refuse_elsewhere()
         self._is_closed = True
         if self._parts is not None:
             await self._parts.close()
@@ -182,16 +162,18 @@ class Cluster:
         """Give the parts; makes them on the loop of the first call."""
         if self._is_closed:
             raise err.InterfaceError(0, f"cluster {self.topology.cluster!r} is closed: make a new one")
-        if os.getpid() != self._pid:
-            raise WrongProcess("the Cluster", made_in=self._pid, used_in=os.getpid())
+        self._refuse_elsewhere()
         if self._parts is None:
             self._parts = _Parts(self._config, self._events, self.topology.cluster)
             self._say_what_is_not_done()
-        if self._parts.loop is not asyncio.get_running_loop():
-            raise WrongLoop("the Cluster")
-        if (failure := self._parts.monitor.failure) is not None:
-            raise err.InternalError(0, f"following the cluster failed: {failure!r}") from failure
+        self._parts.monitor.check()
         return self._parts
+
+    def _refuse_elsewhere(self) -> None:
+        if os.getpid() != self._pid:
+            raise WrongProcess("the Cluster", made_in=self._pid, used_in=os.getpid())
+        if self._parts is not None and self._parts.loop is not asyncio.get_running_loop():
+            raise WrongLoop("the Cluster")
 
     def _say_what_is_not_done(self) -> None:
         config, cluster = self._config, self.topology.cluster
@@ -203,19 +185,19 @@ class Cluster:
 
     async def _connect(self, role: Role | None, instance: str | None, timeout_s: float | None) -> Connection:
         parts = self._begun()
-        dialled = await parts.seeker.seek(role, instance, self._built, deadline=parts.seeker.deadline(timeout_s))
+
+        def built(*, place: Place, address: str, credentials: Credentials) -> Connection:
+            return self._build(
+                **parts.dialer.keywords(place, address, credentials),
+                **self._config.session,
+                report=self._told,
+                redial=functools.partial(self._redial, instance=instance),
+                abandon=self._abandoned,
+            )
+
+        dialled = await parts.seeker.seek(role, instance, built, deadline=parts.seeker.deadline(timeout_s))
         self._bind(dialled.session, dialled.observation)
         return dialled.session
-
-    def _built(self, *, place: Place, address: str, credentials: Credentials) -> Connection:
-        parts = self._begun()
-        return self._build(
-            **parts.dialer.keywords(place, address, credentials),
-            **self._config.session,
-            report=self._told,
-            redial=self._redial,
-            abandon=self._abandoned,
-        )
 
     def _bind(self, connection: Connection, observation: Observation) -> None:
         topology = self.topology
@@ -227,26 +209,23 @@ class Cluster:
             epoch=topology.epoch,
             generation=known.generation if known else 0,
         )
-        if self._parts is not None and self._config.follow == "on":
-            self._parts.monitor.hold(observation.instance_id, connection)
+        self._hold(connection)
         self._events.emit(
             kinds.ConnectionOpened(
                 cluster=topology.cluster, instance=observation.instance_id, role=role, why="asked for"
             )
         )
 
-    async def _redial(self, connection: Connection) -> None:
-        """Make this object connected again, to the present holder of its role."""
-        parts = self._begun()
+    def _hold(self, connection: Connection) -> None:
+        if self._parts is not None and self._config.follow == "on":
+            self._parts.monitor.hold(connection.instance, connection)
 
-        def rebuilt(*, place: Place, address: str, credentials: Credentials) -> Connection:
-            connection.reset_to(host=place.host, port=place.port, address=address, password=credentials.password)
-            return connection
-
-        dialled = await parts.seeker.seek(
-            connection.role, self._config.instance, rebuilt, deadline=parts.seeker.deadline(None)
-        )
-        self._bind(connection, dialled.observation)
+    async def _redial(self, connection: Connection, *, instance: str | None) -> None:
+        """Make this object connected again, to the present holder of its role, or to its one instance."""
+        fresh = await self._connect(connection.role, instance, None)
+        connection.take_over(fresh)
+        connection.bind(instance=fresh.instance, role=fresh.role, epoch=fresh.epoch, generation=fresh.generation)
+        self._hold(connection)
 
     def _told(self, connection: Connection, scope: Scope, error: BaseException) -> None:
         """Hear from a connection what broke."""
@@ -271,7 +250,7 @@ class Cluster:
     def _rest(self) -> None:
         """Stop following without waiting; the next request begins anew."""
         parts, self._parts = self._parts, None
-        if parts is not None and not parts.loop.is_closed():
+        if parts is not None and not parts.loop.is_closed() and os.getpid() == self._pid:
             parts.loop.call_soon_threadsafe(parts.begin_to_close)  # A collected connection may be so in any thread.
 
     async def _rested(self) -> None:
@@ -286,14 +265,22 @@ class _LoneConnection(Connection):
     def __init__(self, *, cluster: Cluster, **keywords: Any) -> None:
         super().__init__(**keywords)
         self._cluster = cluster
+        self._is_handed_out = False
+
+    def hand_out(self) -> None:
+        """End the Cluster with this connection from now on; until then it may be one try of several."""
+        self._is_handed_out = True
+        weakref.finalize(self, self._cluster._rest)  # noqa: SLF001 - one file, one thing
 
     def close(self) -> None:
         super().close()
-        self._cluster._rest()  # noqa: SLF001 - one file, one thing
+        if self._is_handed_out:
+            self._cluster._rest()  # noqa: SLF001 - the same
 
     async def ensure_closed(self) -> None:
         await super().ensure_closed()
-        await self._cluster._rested()  # noqa: SLF001 - the same
+        if self._is_handed_out:
+            await self._cluster._rested()  # noqa: SLF001 - the same
 
 
 def connect(*args: Any, role: Role | str | None = None, **kwargs: Any) -> Connecting:
@@ -315,7 +302,8 @@ async def _connected(cluster: Cluster) -> Connection:
     except BaseException:
         await cluster.close()
         raise
-    weakref.finalize(connection, cluster._rest)  # noqa: SLF001 - one file, one thing
+    assert isinstance(connection, _LoneConnection)  # noqa: S101 - built by `connect`
+    connection.hand_out()
     return connection
 
 

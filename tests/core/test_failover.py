@@ -31,10 +31,10 @@ CLUSTER = walks.ENDPOINTS[0]
 histories = st.tuples(st.sampled_from(walks.ENDPOINTS), walks.histories)
 
 
-def said(server_id, mode=Mode.WRITABLE, thread_id=0, view=None):
+def said(server_id, mode=Mode.WRITABLE, **facts):
     """What an instance answers under its own name."""
     host, port = CLUSTER.instance_host(server_id)
-    return Observed(Observation(host=host, port=port, server_id=server_id, mode=mode, thread_id=thread_id, view=view))
+    return Observed(Observation(host=host, port=port, server_id=server_id, mode=mode, **facts))
 
 
 def steady(*readers):
@@ -203,3 +203,26 @@ def test_search_says_how_long_it_lasted():
     _, commands = step(state, said("db-2", thread_id=5), 5.5)
 
     assert commands[-1] == SearchEnded("db-1", "db-2", 2.5)
+
+
+# --- answers that arrive late ---------------------------------------------------------------------------------------
+
+
+def test_an_answer_from_before_a_demotion_crowns_nobody():
+    """It was on its way while our loop stood still (cases 9 and 36): the present writer keeps its connections."""
+    state, _ = step(steady("db-2"), Demoted("db-1"), 10.0)
+    state, _ = step(state, said("db-2", asked_at=10.1), 10.2)
+
+    after, commands = step(state, said("db-1", asked_at=9.9), 10.3)
+
+    assert (after.topology.writer.id, after.topology.epoch, commands) == ("db-2", state.topology.epoch, ())
+
+
+def test_an_answer_that_arrives_late_is_a_sign_of_life():
+    """Whoever was suspected for its silence is not, though it has said the same since."""
+    state, _ = step(steady("db-2"), said("db-1", asked_at=10.1), 10.12)
+    state, _ = step(state, Late("db-1", 0.25), 10.25)
+
+    after, _ = step(state, said("db-1", asked_at=10.0), 10.3)
+
+    assert lease_target(after).id == "db-1"

@@ -30,6 +30,16 @@ def redial_pause(searching_for_s: float, search_interval: float) -> float:
     return max(search_interval, min(grown, REDIAL_SLOWEST_S))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often an instance is asked, in seconds, and how many dials may hang at a time."""
+
+    role_every: float
+    view_every: float
+    redial_every: float
+    dials: int
+
+
 @dataclass(frozen=True, slots=True)
 class Ramp:
     """How many connects an instance is trusted with at a time."""

@@ -236,7 +236,7 @@ def _demoted(state: State, instance_id: str, now: float) -> tuple[State, tuple[C
     instance = state.topology.get(instance_id)
     if instance is None:
         return state, ()
-    topology = state.topology.with_instance(replace(instance, mode=Mode.READ_ONLY))
+    topology = state.topology.with_instance(replace(instance, mode=Mode.READ_ONLY, said_at=now))
     return _searched(replace(state, topology=topology), instance_id, f"{instance_id} says it is a reader", now)
 
 

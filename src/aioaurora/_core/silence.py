@@ -64,6 +64,43 @@ class Silence:
     connect_hangs: bool
 
 
+@dataclass(slots=True)
+class Quiet:
+    """How long an instance that was asked has said nothing, less what we slept through ourselves. Loop times.
+
+    Attributes:
+        asked_at: Since when it owes an answer.
+        last_sign_at: As in `Silence`.
+        is_suspected: It was said that the answer is late.
+        is_ended: What waited was ended; a sign of life begins anew.
+    """
+
+    asked_at: float
+    last_sign_at: float
+    is_suspected: bool = False
+    is_ended: bool = False
+
+    def woken(self, now: float, due: float) -> None:
+        """Count it as asked anew if we woke late (case 36)."""
+        if now - due > OUR_LATENESS_S:
+            self.asked_at = self.last_sign_at = now
+
+    def heard(self, at: float) -> None:
+        """Take a sign of life in."""
+        if at > self.last_sign_at:
+            self.last_sign_at, self.is_ended = at, False
+
+    def silence(self, now: float, *, unacknowledged: bool | None, connect_hangs: bool) -> Silence:
+        """Give what is to be judged now."""
+        return Silence(
+            now=now,
+            asked_at=self.asked_at,
+            last_sign_at=self.last_sign_at,
+            unacknowledged=unacknowledged,
+            connect_hangs=connect_hangs,
+        )
+
+
 def judged(silence: Silence, patience: Patience) -> Verdict:
     """Judge a silence; a sign of life takes every suspicion back, and nothing is suspected before it was asked."""
     late_at, dead_at, stalled_at = patience.marks(silence)

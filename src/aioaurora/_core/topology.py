@@ -61,6 +61,7 @@ class Instance:
     thread_id: int = 0  # Of the newest connection to it; 0: unknown.
     broke_at: float = -math.inf  # When a connection of this generation broke last.
     heard_at: float = field(default=-math.inf, compare=False)  # By its own word or by others'; no news to wait for.
+    said_at: float = field(default=-math.inf, compare=False)  # When it was asked for its last word.
 
     @property
     def claim(self) -> tuple[float, float]:
@@ -131,10 +132,13 @@ class Topology:
 
 def merged(topology: Topology, observation: Observation, now: float) -> Topology:
     """Take an observation in; the argument is left as it is."""
+    known = topology.get(observation.instance_id)
+    if known is not None and observation.asked_at < known.said_at:
+        return _alive(topology, known, now)  # It has said otherwise since: what arrives late is a sign of life only.
     heard = _with_observer(topology, observation, now)
     observer = heard.get(observation.instance_id)
     assert observer is not None  # noqa: S101 - put there by the line above
-    crowned = _crowned(heard, observer, topology.get(observer.id), now)
+    crowned = _crowned(heard, observer, known, now)
     if observation.view is None:
         return crowned
     by_writer = crowned.writer_id == observer.id and observer.is_sound_writer
@@ -161,6 +165,23 @@ def suspected(topology: Topology, instance_id: str) -> Topology:
     return topology.with_instance(replace(instance, health=Health.SUSPECT))
 
 
+def changed(before: Topology, after: Topology) -> tuple[Instance, ...]:
+    """Name the instances that are no longer what they were: written off, of another mode, deposed or removed."""
+    return tuple(each for each in before.instances if _has_changed(each, after.get(each.id), before, after))
+
+
+def _has_changed(each: Instance, now: Instance | None, before: Topology, after: Topology) -> bool:
+    if now is None or now.generation != each.generation:
+        return True
+    was_asked = each.mode is not None
+    return (was_asked and now.mode is not each.mode) or (each.id == before.writer_id != after.writer_id)
+
+
+def _alive(topology: Topology, instance: Instance, now: float) -> Topology:
+    health = Health.UP if instance.health is Health.SUSPECT else instance.health
+    return topology.with_instance(replace(instance, health=health, heard_at=now))
+
+
 def _with_observer(topology: Topology, observation: Observation, now: float) -> Topology:
     instance_id = observation.instance_id
     host, port = _place_of(topology, observation)
@@ -176,6 +197,7 @@ def _with_observer(topology: Topology, observation: Observation, now: float) -> 
         thread_id=observation.thread_id or known.thread_id,
         lag_s=0.0 if observation.mode is Mode.WRITABLE else known.lag_s,
         heard_at=now,
+        said_at=min(observation.asked_at, now),
     )
     # A name that answers with another id was given to another instance: the old one has lost it (case 51).
     others = [

@@ -10,7 +10,8 @@ from pymysql import err
 
 from aioaurora._core.endpoint import Endpoint, EndpointKind
 from aioaurora._core.verdict import errno_of
-from aioaurora._io.dialer import ACCESS_DENIED, UNKNOWN_HOST, Dial, Dialer, Place
+from aioaurora._io.dial import UNKNOWN_HOST, Dial, Place
+from aioaurora._io.dialer import ACCESS_DENIED, Dialer
 from aioaurora._io.probe import probe
 from aioaurora.errors import ConfigurationError
 
@@ -53,7 +54,7 @@ async def _first_open(dials: list[Dial[Session]], endpoint: Endpoint, dialer: Di
     first = dials[0]
     try:
         await asyncio.wait({first.task}, timeout=_SECOND_AFTER_S)
-        if not _is_open(first) and not _is_final(first) and (second := _beside(endpoint)) is not None:
+        if not _is_open(first) and not _is_final(first) and (second := beside(endpoint)) is not None:
             dials.append(dialer.start(second, dialer.bare, deadline=deadline))
         while not any(_is_open(dial) for dial in dials) and not all(dial.task.done() for dial in dials):
             pending = {dial.task for dial in dials if not dial.task.done()}
@@ -66,7 +67,8 @@ async def _first_open(dials: list[Dial[Session]], endpoint: Endpoint, dialer: Di
             dial.leave()
 
 
-def _beside(endpoint: Endpoint) -> Place | None:
+def beside(endpoint: Endpoint) -> Place | None:
+    """Give the reader endpoint of a cluster endpoint."""
     if endpoint.kind is not EndpointKind.CLUSTER:
         return None
     return Place(endpoint.host.replace(".cluster-", ".cluster-ro-", 1), endpoint.port)

@@ -1,112 +1,38 @@
-"""Connections to one instance: a deadline over all their steps, few at a time, and none cut off without need.
+"""Makes connections, a few at a time to each instance: finds the address, logs in, asks for the role.
 
-A dial is a task of its own. Whoever waits for it may leave at any time; a dial that was greeted by then is let
-finish, within its deadline, and closed politely: servers count cut handshakes, and lock a whole NAT out for them.
+Who waits for a connection, or for a turn to make one, is sent away when the instance is no longer what it was.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import contextlib
+import math
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from pymysql import err
 
 from aioaurora._core.backoff import Ramp
 from aioaurora._core.endpoint import without_green_suffix
-from aioaurora._core.observation import PLAIN_ROLE_QUERY, ROLE_QUERY, UNKNOWN_VARIABLE, Observation
-from aioaurora._core.silence import OUR_LATENESS_S
-from aioaurora._core.verdict import Scope, scope_of
+from aioaurora._core.observation import PLAIN_ROLE_QUERY, ROLE_QUERY, UNKNOWN_VARIABLE
+from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Place, closed
 from aioaurora._io.driver import CANNOT_CONNECT
-from aioaurora._io.probe import observed
+from aioaurora._io.probe import UNREADABLE, observed, unreadable
 from aioaurora._io.resolver import ResolveError, Resolver, UnknownHost
 from aioaurora._io.session import Session
 from aioaurora.errors import ConnectTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from aioaurora.config import Config
     from aioaurora.credentials import CredentialCache, Credentials
 
-UNKNOWN_HOST, ACCESS_DENIED = 2005, 1045
-# Phases after the greeting: a dial that got so far is not cut off.
-_GREETED = frozenset({"tls", "login", "role check", "ready"})
+ACCESS_DENIED = 1045
 
 S = TypeVar("S", bound=Session)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where to dial: a name, which the certificate must carry, and a port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Dialled(Generic[S]):
-    """An open session and what its server said of itself on it."""
-
-    session: S
-    observation: Observation
-
-
-class Dial(Generic[S]):
-    """One dial under way: a task that ends by its deadline."""
-
-    def __init__(self, place: Place, deadline: float) -> None:
-        self.place = place
-        self.deadline = deadline
-        self.started_at = asyncio.get_running_loop().time()
-        self.session: S | None = None
-        self.was_late = False  # Its deadline was missed by our own stalled loop: proves nothing about the server.
-        self.is_expired = False
-        self.task: asyncio.Task[Dialled[S]]
-
-    @property
-    def phase(self) -> str:
-        """What it waits for: "dns", or the session's phase."""
-        return "dns" if self.session is None else self.session.phase
-
-    @property
-    def is_greeted(self) -> bool:
-        """Whether the server has said its first words."""
-        return self.phase in _GREETED
-
-    async def wait(self) -> Dialled[S]:
-        """Give the open session.
-
-        Raises:
-            ConnectTimeout: The deadline passed; says in which phase.
-            pymysql.err.OperationalError: Refused, unknown host, log-in refused and so on.
-        """
-        try:
-            await asyncio.wait({self.task})
-        except asyncio.CancelledError:
-            self.leave()
-            raise
-        return self.task.result()
-
-    def leave(self) -> None:
-        """Stop caring: a greeted dial finishes and closes politely, another is cut."""
-        self.task.add_done_callback(_closed_politely)
-        if not self.is_greeted:
-            self.task.cancel()
-
-    def expire(self) -> None:
-        """End it at its deadline; an answer that lies unread because our loop stalled is read first."""
-        loop = asyncio.get_running_loop()
-        if not self.was_late and loop.time() - self.deadline > OUR_LATENESS_S:
-            self.was_late = True
-            loop.call_later(OUR_LATENESS_S, self.expire)
-            return
-        self.is_expired = not self.task.done()
-        self.task.cancel()
 
 
 class Dialer:
@@ -118,7 +44,9 @@ class Dialer:
         self._credentials = credentials
         self._ramps: dict[Place, Ramp] = {}
         self._limiters: dict[Place, anyio.CapacityLimiter] = {}
+        self._aims: dict[Place, set[anyio.CancelScope]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
         self.is_plain: bool | None = None  # Whether the server is no Aurora; None until one has answered.
 
     def keywords(self, place: Place, address: str, credentials: Credentials) -> dict[str, Any]:
@@ -128,7 +56,7 @@ class Dialer:
             "host": place.host,
             "port": place.port,
             "address": address,
-            "user": credentials.user,
+            "user": credentials.user or config.user,
             "password": credentials.password,
             "tls": config.tls.context,
             "require_tls": config.tls.require,
@@ -146,53 +74,81 @@ class Dialer:
             program_name="aioaurora monitor",
         )
 
-    def start(self, place: Place, build: Callable[..., S], *, deadline: float) -> Dial[S]:
-        """Start to dial, past the limit of connects at a time: for the monitor."""
-        dial: Dial[S] = Dial(place, deadline)
-        dial.task = asyncio.get_running_loop().create_task(self._bounded(dial, build), name=f"aioaurora dial {place}")
+    def start(self, place: Place, build: Callable[..., S], *, deadline: float = math.inf) -> Dial[S]:
+        """Start to dial, past the limit of connects at a time; it takes `connect_timeout` at most."""
+        if self._is_closed:
+            raise closed(place.host)
+        loop = asyncio.get_running_loop()
+        full = loop.time() + self._config.connect_timeout
+        dial: Dial[S] = Dial(place, min(deadline, full), is_hurried=deadline < full)
+        dial.task = loop.create_task(self._bounded(dial, build), name=f"aioaurora dial {place}")
         self._tasks.add(dial.task)
         dial.task.add_done_callback(self._tasks.discard)
         return dial
 
-    async def dial(self, place: Place, build: Callable[..., S], *, deadline: float) -> Dialled[S]:
-        """Connect, log in and ask for the role, when it is this one's turn; see `Dial.wait` for what it raises."""
+    async def in_turn(self, place: Place, build: Callable[..., S], *, deadline: float) -> Dial[S]:
+        """Start to dial when it is this one's turn, which lasts as long as the dial itself.
+
+        Raises:
+            ConnectTimeout: The turn did not come by the deadline.
+        """
         loop = asyncio.get_running_loop()
-        asked_at = loop.time()
+        asked_at, ticket = loop.time(), object()
         limiter = self._limiter(place)
         try:
             async with asyncio.timeout_at(deadline):
-                await limiter.acquire_on_behalf_of(ticket := object())
+                await limiter.acquire_on_behalf_of(ticket)
         except TimeoutError:
             raise ConnectTimeout(place.host, phase="its turn", waited_s=loop.time() - asked_at) from None
         try:
-            return await self._ramped(place, self.start(place, build, deadline=deadline))
-        finally:
+            dial = self.start(place, build, deadline=deadline)
+        except BaseException:
             limiter.release_on_behalf_of(ticket)
+            raise
+        dial.task.add_done_callback(lambda _: limiter.release_on_behalf_of(ticket))
+        dial.task.add_done_callback(lambda _: self._learn(dial))
+        return dial
+
+    @contextlib.contextmanager
+    def aimed_at(self, place: Place) -> Iterator[anyio.CancelScope]:
+        """Give a scope that is cancelled when whoever is there is no longer what it was: then choose anew."""
+        aims = self._aims.setdefault(place, set())
+        with anyio.CancelScope() as scope:
+            aims.add(scope)
+            try:
+                yield scope
+            finally:
+                aims.discard(scope)
+
+    def disperse(self, place: Place) -> None:
+        """Send away who waits for a connection to that place, and who waits for a turn there."""
+        for scope in self._aims.get(place, ()):
+            scope.cancel()
 
     def restrain(self, place: Place) -> None:
         """Trust an instance with one connect at a time, and more as it copes: it has just been promoted."""
         self._set_ramp(place, Ramp.cautious(self._config.max_connecting))
 
     async def close(self) -> None:
-        """Cut all dials that are under way."""
+        """Cut all dials that are under way; who waits for one is told so."""
+        self._is_closed = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _ramped(self, place: Place, dial: Dial[S]) -> Dialled[S]:
-        ramp = self._ramp(place)
-        try:
-            dialled = await dial.wait()
-        except ConnectTimeout:
-            self._set_ramp(place, ramp.after_strain())
-            raise
-        except err.MySQLError as error:
-            if scope_of(error.args[0]) is Scope.ADMISSION:
-                self._set_ramp(place, ramp.after_strain())
-            raise
-        self._set_ramp(place, ramp.after_success(asyncio.get_running_loop().time() - dial.started_at))
-        return dialled
+    def _learn(self, dial: Dial[Any]) -> None:
+        """Trust an instance with more connects at a time, or with fewer."""
+        if dial.task.cancelled():
+            return
+        ramp, error = self._ramp(dial.place), dial.task.exception()
+        if error is None:
+            took_s = asyncio.get_running_loop().time() - dial.started_at
+            self._set_ramp(dial.place, ramp.after_success(took_s))
+        elif scope_of(errno_of(error) or 0) is Scope.ADMISSION or (
+            isinstance(error, ConnectTimeout) and dial.blames(error)
+        ):
+            self._set_ramp(dial.place, ramp.after_strain())
 
     def _ramp(self, place: Place) -> Ramp:
         return self._ramps.get(place) or Ramp(self._config.max_connecting, self._config.max_connecting)
@@ -222,6 +178,7 @@ class Dialer:
     async def _run(self, dial: Dial[S], build: Callable[..., S]) -> Dialled[S]:
         place = dial.place
         credentials = await self._credentials.get(place.host, place.port, self._config.user)
+        dial.own_phase = "dns"
         try:
             return await self._open(dial, build, credentials)
         except err.OperationalError as error:
@@ -270,11 +227,15 @@ class Dialer:
         dial.session = session
         try:
             await session.open()
+            asked_at = asyncio.get_running_loop().time()
             row = await self._role_of(session)
+        except UNREADABLE as error:
+            session.abort()
+            raise unreadable(session.host, error) from error
         except BaseException:
             session.abort()
             raise
-        return Dialled(session, observed(session, row))
+        return Dialled(session, observed(session, row, asked_at=asked_at))
 
     async def _role_of(self, session: S) -> tuple[object, ...]:
         if not self.is_plain:
@@ -295,8 +256,3 @@ def _the_row(row: tuple[object, ...] | None) -> tuple[object, ...]:
     if row is None:
         raise err.InternalError(0, "the role query gave no row")
     return row
-
-
-def _closed_politely(task: asyncio.Task[Dialled[Any]]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        task.result().session.close()

@@ -12,38 +12,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from pymysql import err
 
 from aioaurora._core.failover import Event, InstanceLost, Late, Observed, SessionLost, Silenced
-from aioaurora._core.silence import OUR_LATENESS_S, Patience, Silence, Verdict, judged
-from aioaurora._core.verdict import Scope, errno_of, scope_of
-from aioaurora._io.dialer import UNKNOWN_HOST, Dial, Dialer, Dialled, Place
+from aioaurora._core.silence import Patience, Quiet, Silence, Verdict, judged
+from aioaurora._io.dial import Dial, Dialled, Place
 from aioaurora._io.driver import sentence_of
 from aioaurora._io.probe import probe
 from aioaurora.errors import ConnectTimeout
 
 if TYPE_CHECKING:
+    from aioaurora._core.backoff import Pace
     from aioaurora._core.observation import Observation
     from aioaurora._core.topology import Instance
+    from aioaurora._io.dialer import Dialer
+    from aioaurora._io.kernel import Signs
     from aioaurora._io.session import Session
 
 # While the writer is sought, a dial that was not greeted by then is overtaken by another.
 _OVERTAKEN_AFTER_S = 0.25
+# A statement that was given up is ended in the server within this time, or by itself (DECISIONS 8).
+_KILL_WITHIN_S = 1.0
 _FIRST = asyncio.FIRST_COMPLETED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How often an instance is asked, in seconds, and how many dials may hang at a time."""
-
-    role_every: float
-    view_every: float
-    redial_every: float
-    dials: int
 
 
 class Surroundings(Protocol):
@@ -72,20 +65,20 @@ class Heartbeat:
         dialer: Dialer,
         surroundings: Surroundings,
         patience: Patience,
-        connect_timeout: float,
     ) -> None:
         self.instance = instance
         self._dialer = dialer
         self._around = surroundings
         self._patience = patience
-        self._connect_timeout = connect_timeout
         self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
         self._nudged = asyncio.Event()
         self._beside: Dial[Session] | None = None
         self._heard_at = 0.0
+        self._opened_at = 0.0
+        self._quiet: Quiet | None = None  # While it owes an answer, on whatever connection.
         self._view_due_at = 0.0
-        self._to_kill: deque[int] = deque()
+        self._to_kill: deque[tuple[int, float]] = deque()
         self._scope = anyio.CancelScope()
 
     def adopt(self, session: Session) -> None:
@@ -97,9 +90,13 @@ class Heartbeat:
         self._nudged.set()
 
     def kill(self, thread_id: int) -> None:
-        """Have the server end a session whose statement was cancelled."""
-        self._to_kill.append(thread_id)
-        self.nudge()
+        """Have the server end a session whose statement was cancelled; not on a connection yet to come.
+
+        By then the number may be a stranger's: they begin anew when an instance restarts.
+        """
+        if self._session is not None:
+            self._to_kill.append((thread_id, self._loop.time() + _KILL_WITHIN_S))
+            self.nudge()
 
     def stop(self) -> None:
         """Stop asking and close the connection."""
@@ -134,6 +131,7 @@ class Heartbeat:
     async def _dialled(self) -> None:
         """Dial until one connects. While the writer is sought, a dial that hangs is overtaken by another."""
         dials: list[Dial[Session]] = []
+        quiet = self._begun()
         try:
             while self._session is None:
                 pace = self._around.pace()
@@ -141,17 +139,26 @@ class Heartbeat:
                     _drop_oldest_ungreeted(dials)
                 if len(dials) < pace.dials:
                     dials.append(self._start_dial())
-                timeout = _OVERTAKEN_AFTER_S if pace.dials > 1 else None
-                await asyncio.wait({d.task for d in dials}, timeout=timeout, return_when=_FIRST)
+                due = self._loop.time() + _OVERTAKEN_AFTER_S
+                await asyncio.wait({d.task for d in dials}, timeout=_OVERTAKEN_AFTER_S, return_when=_FIRST)
+                quiet.woken(self._loop.time(), due)
+                self._judge(quiet, None, connect_hangs=any(dial.phase == "tcp" for dial in dials))
                 if self._harvest(dials):
-                    await self._pause(pace.redial_every)
+                    await self._pause_absent(quiet, pace.redial_every)
         finally:
             for dial in dials:
                 dial.leave()
 
+    async def _pause_absent(self, quiet: Quiet, seconds: float) -> None:
+        silence = self._silence(quiet, None, connect_hangs=False)
+        ahead = [mark - silence.now for mark in self._patience.marks(silence) if mark > silence.now]
+        due = silence.now + min([seconds, *ahead])
+        await self._pause(due - silence.now)
+        quiet.woken(self._loop.time(), due)
+
     def _start_dial(self) -> Dial[Session]:
         place = Place(self.instance.host, self.instance.port)
-        return self._dialer.start(place, self._dialer.bare, deadline=self._loop.time() + self._connect_timeout)
+        return self._dialer.start(place, self._dialer.bare)
 
     def _harvest(self, dials: list[Dial[Session]]) -> bool:
         """Take the first open session; says whether there is none and a dial failed."""
@@ -168,7 +175,9 @@ class Heartbeat:
 
     def _opened(self, dialled: Dialled[Session]) -> None:
         self._session = dialled.session
-        self._heard_at = self._loop.time()
+        self._to_kill.clear()
+        self._note_answer()
+        self._opened_at = self._heard_at
         self._view_due_at = 0.0
         self._around.tell(Observed(dialled.observation))
         if dialled.observation.instance_id != self.instance.id:
@@ -176,9 +185,8 @@ class Heartbeat:
 
     def _tell_failed(self, dial: Dial[Session], error: Exception) -> bool:
         """Tell of an instance that refuses; says whether it is one."""
-        errno = errno_of(error) or 0
-        if dial.was_late or errno == UNKNOWN_HOST or scope_of(errno) in {Scope.ADMISSION, Scope.LOGIN}:
-            return False  # The name may not be known yet (case 8), and who refuses a log-in is there (case 25).
+        if not dial.blames(error):
+            return False
         self._around.tell(InstanceLost(self.instance.id, self.instance.generation, sentence_of(error)))
         return not isinstance(error, ConnectTimeout)
 
@@ -199,7 +207,9 @@ class Heartbeat:
 
     async def _answer(self, session: Session) -> Observation:
         while self._to_kill:
-            await self._kill(session, self._to_kill.popleft())
+            thread_id, until = self._to_kill.popleft()
+            if self._loop.time() < until:
+                await self._kill(session, thread_id)
         with_view = self._loop.time() >= self._view_due_at
         observation = await probe(session, plain=bool(self._dialer.is_plain), with_view=with_view)
         if with_view:
@@ -217,24 +227,19 @@ class Heartbeat:
 
     async def _until_answered(self, session: Session, asking: asyncio.Task[Observation]) -> None:
         """Wait for the answer and judge the silence meanwhile."""
-        asked_at = self._loop.time()
-        last_sign_at = max(self._heard_at, asked_at - self._around.pace().role_every)
+        quiet = self._begun()
         beside: asyncio.Task[Dialled[Session] | None] | None = None
         try:
             while not asking.done():
-                last_sign_at = max(last_sign_at, self._around.last_sign_of(self.instance.id))
-                silence = self._silence(session, asked_at, last_sign_at)
-                verdict = judged(silence, self._patience)
-                if verdict in {Verdict.DEAD, Verdict.STALLED}:
-                    self._silenced(silence, verdict)
+                hangs = self._beside is not None and self._beside.phase == "tcp"
+                silence = self._judge(quiet, session.signs(), connect_hangs=hangs)
+                if quiet.is_ended:
                     return
-                if verdict is Verdict.SUSPECT and beside is None:
-                    self._around.tell(Late(self.instance.id, silence.now - asked_at))
+                if quiet.is_suspected and beside is None:
                     beside = self._loop.create_task(self._dial_beside())
                 wake_at = self._patience.next_check(silence)
                 await asyncio.wait({asking, beside or asking}, timeout=wake_at - silence.now, return_when=_FIRST)
-                if self._loop.time() - wake_at > OUR_LATENESS_S:  # Then the question counts as asked anew.
-                    asked_at = last_sign_at = self._loop.time()
+                quiet.woken(self._loop.time(), wake_at)
                 if beside is not None and beside.done() and not asking.done():
                     self._switched(session, beside.result())
                     return
@@ -255,28 +260,48 @@ class Heartbeat:
                 self._beside = None
             await asyncio.sleep(_OVERTAKEN_AFTER_S)
 
-    def _silence(self, session: Session, asked_at: float, last_sign_at: float) -> Silence:
-        signs, now = session.signs(), self._loop.time()
-        return Silence(
-            now=now,
-            asked_at=asked_at,
-            last_sign_at=now if signs is not None and signs.unread else last_sign_at,
-            unacknowledged=None if signs is None else signs.unacked > 0,
-            connect_hangs=self._beside is not None and self._beside.phase == "tcp",
-        )
+    # --- silence -----------------------------------------------------------------------------------------------
+
+    def _begun(self) -> Quiet:
+        """Begin to ask, or go on: one that owes an answer owes it on every connection."""
+        if self._quiet is None:
+            now = self._loop.time()
+            self._quiet = Quiet(now, max(self._heard_at, now - self._around.pace().role_every))
+        return self._quiet
+
+    def _note_answer(self) -> None:
+        self._heard_at, self._quiet = self._loop.time(), None
+
+    def _judge(self, quiet: Quiet, signs: Signs | None, *, connect_hangs: bool) -> Silence:
+        """Say that the answer is late, or end what waits for an instance of which there is no sign."""
+        silence = self._silence(quiet, signs, connect_hangs=connect_hangs)
+        verdict = judged(silence, self._patience)
+        if verdict is not Verdict.HEALTHY and not quiet.is_suspected:
+            quiet.is_suspected = True
+            self._around.tell(Late(self.instance.id, silence.now - quiet.asked_at))
+        if verdict in {Verdict.DEAD, Verdict.STALLED} and not quiet.is_ended:
+            quiet.is_ended = True
+            self._give_up(polite=False)
+            cause = f"{self.instance.id} {verdict}: silent for {silence.now - silence.last_sign_at:.1f} s"
+            self._around.tell(Silenced(self.instance.id, self.instance.generation, cause))
+        return silence
+
+    def _silence(self, quiet: Quiet, signs: Signs | None, *, connect_hangs: bool) -> Silence:
+        now = self._loop.time()
+        has_unread = signs is not None and signs.unread > 0
+        quiet.heard(now if has_unread else self._around.last_sign_of(self.instance.id))
+        unacknowledged = None if signs is None else signs.unacked > 0
+        return quiet.silence(now, unacknowledged=unacknowledged, connect_hangs=connect_hangs)
+
+    # --- what comes of it --------------------------------------------------------------------------------------
 
     def _switched(self, silent: Session, dialled: Dialled[Session] | None) -> None:
         """Go on with the connection that opened: the instance answers, only the first connection does not."""
         silent.abort()
         self._session = None
+        self._to_kill.clear()
         if dialled is not None:
             self._opened(dialled)
-
-    def _silenced(self, silence: Silence, verdict: Verdict) -> None:
-        silent_s = silence.now - silence.last_sign_at
-        cause = f"{self.instance.id} {verdict}: silent for {silent_s:.1f} s"
-        self._give_up(polite=False)
-        self._around.tell(Silenced(self.instance.id, self.instance.generation, cause))
 
     def _heard(self, asking: asyncio.Task[Observation]) -> None:
         if asking.cancelled():
@@ -286,12 +311,15 @@ class Heartbeat:
         except (err.MySQLError, OSError):
             self._give_up(polite=False)
             self._around.tell(SessionLost(self.instance.id, self.instance.generation))
+            if self._loop.time() - self._opened_at < self._around.pace().redial_every:
+                self._nudged.clear()  # One that breaks as soon as it opens is not dialled without a pause (case 29).
             return
-        self._heard_at = self._loop.time()
+        self._note_answer()
         self._around.tell(Observed(observation))
 
     def _give_up(self, *, polite: bool) -> None:
         session, self._session = self._session, None
+        self._to_kill.clear()
         if session is not None:
             session.close() if polite else session.abort()
 

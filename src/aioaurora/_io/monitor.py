@@ -7,13 +7,15 @@ carried out here at once. One root task owns every heartbeat, so that `close` ma
 from __future__ import annotations
 
 import asyncio
+import functools
 import weakref
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 import anyio
 import anyio.abc
+from pymysql import err
 
-from aioaurora._core.backoff import ROWS_WHILE_SEARCHING_EVERY_S, jittered, redial_pause, role_pause
+from aioaurora._core.backoff import ROWS_WHILE_SEARCHING_EVERY_S, Pace, jittered, redial_pause, role_pause
 from aioaurora._core.failover import (
     Abort,
     Ask,
@@ -29,9 +31,10 @@ from aioaurora._core.failover import (
     watched,
 )
 from aioaurora._core.silence import Patience
-from aioaurora._core.topology import Instance, Topology
-from aioaurora._io.dialer import Dialer, Place
-from aioaurora._io.heartbeat import Heartbeat, Pace
+from aioaurora._core.topology import Instance, Topology, changed
+from aioaurora._io.dial import Place, closed
+from aioaurora._io.heartbeat import Heartbeat
+from aioaurora._io.lookout import Lookout
 from aioaurora._io.reports import Reports
 from aioaurora.errors import Role
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aioaurora._core import event as events
+    from aioaurora._io.dialer import Dialer
     from aioaurora._io.kernel import Signs
     from aioaurora._io.resolver import Resolver
     from aioaurora._io.session import Session
@@ -91,6 +95,7 @@ class Monitor:
         self._closing = asyncio.Event()
         self._group: anyio.abc.TaskGroup | None = None
         self._searched_at = -UNSETTLED_FOR_S
+        self._lookout = Lookout(dialer, tell=self.tell, topology=lambda: self.topology)
         self._root = self._loop.create_task(self._run(), name=f"aioaurora {config.endpoint}")
 
     # --- what others ask and tell ------------------------------------------------------------------------------
@@ -103,8 +108,12 @@ class Monitor:
     @property
     def is_unsettled(self) -> bool:
         """Whether the writer is sought, or was found only just now."""
-        searching = isinstance(self.state.phase, Searching)
-        return searching or self._loop.time() - self._searched_at < UNSETTLED_FOR_S
+        return self.is_searching or self._loop.time() - self._searched_at < UNSETTLED_FOR_S
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether the writer is sought."""
+        return isinstance(self.state.phase, Searching)
 
     @property
     def searching_for_s(self) -> float:
@@ -131,7 +140,9 @@ class Monitor:
             heartbeat.adopt(session)
 
     def hold(self, instance_id: str, connection: Held) -> None:
-        """Watch an instance for as long as this connection to it is open."""
+        """Watch an instance for as long as this connection to it is open; it was another's if it was made anew."""
+        for held in self._held.values():
+            held.discard(connection)
         self._held.setdefault(instance_id, weakref.WeakSet()).add(connection)
         self._watch()
 
@@ -141,8 +152,15 @@ class Monitor:
             self._heartbeats[instance_id].kill(thread_id)
 
     async def changed(self) -> None:
-        """Wait until what is believed changes."""
+        """Wait until what is believed changes.
+
+        Raises:
+            InternalError: Following the cluster failed.
+            InterfaceError: The Cluster was closed.
+        """
+        self.check()
         await self._changed.wait()
+        self.check()
 
     async def close(self) -> None:
         """Stop all asking; closes the connections that it asked on."""
@@ -153,6 +171,7 @@ class Monitor:
         """Stop all asking without waiting for it."""
         self._closing.set()
         self._root.cancel()
+        self._wake()
 
     # --- for heartbeats ----------------------------------------------------------------------------------------
 
@@ -237,9 +256,23 @@ class Monitor:
         if self.state == before:
             return
         self._watch()
+        if self.is_searching and not isinstance(before.phase, Searching) and self._group is not None:
+            self._group.start_soon(functools.partial(self._lookout.look, while_=lambda: self.is_searching))
+        for instance in changed(before.topology, self.topology):
+            self._dialer.disperse(Place(instance.host, instance.port))
+        self._wake()
+        self._reports.settled(self.state)
+
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-        self._reports.settled(self.state)
+
+    def check(self) -> None:
+        """Raise what `changed` would."""
+        if self.failure is not None:
+            raise err.InternalError(0, f"following the cluster failed: {self.failure!r}") from self.failure
+        if self._closing.is_set():
+            raise closed(self._config.endpoint.host)
 
     def _watch(self) -> None:
         in_use = frozenset(
@@ -266,7 +299,6 @@ class Monitor:
                 dead_after=config.heartbeat_interval + config.heartbeat_timeout,
                 stalled_after=config.stall_timeout,
             ),
-            connect_timeout=config.connect_timeout,
         )
 
     async def _run(self) -> None:
@@ -279,7 +311,7 @@ class Monitor:
         except Exception as error:  # noqa: BLE001 - the outermost edge of our tasks
             self.failure = error
             self._reports.failed(error)
-            self._changed.set()
+            self._wake()
         finally:
             self._group = None
 

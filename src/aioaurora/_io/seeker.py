@@ -14,9 +14,10 @@ from aioaurora._core.endpoint import EndpointKind
 from aioaurora._core.failover import InstanceLost, Observed, Searching
 from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.selection import Chosen, Hopeless, chosen
+from aioaurora._core.silence import OUR_LATENESS_S
 from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.contact import first_contact
-from aioaurora._io.dialer import UNKNOWN_HOST, Dialer, Dialled, Place
+from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Place, closed
 from aioaurora._io.driver import sentence_of
 from aioaurora._io.session import Session
 from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Role, WriterUnavailable
@@ -24,6 +25,7 @@ from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Role, WriterUna
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aioaurora._io.dialer import Dialer
     from aioaurora._io.monitor import Monitor
     from aioaurora.config import Config
 
@@ -65,18 +67,24 @@ class Seeker:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._reaching: asyncio.Task[None] | None = None
+        self._reached_by = 0.0
         self._has_reached = False
 
     async def reach(self, deadline: float) -> None:
         """Wait until an instance has answered once; many may wait for the same first contact."""
         if self._has_reached:
             return
+        asked_at, host = self._loop.time(), self._config.endpoint.host
         if self._reaching is None or self._reaching.done():
-            self._reaching = self._loop.create_task(self._first_contact())
-        await asyncio.wait({self._reaching}, timeout=deadline - self._loop.time())
+            self._reached_by = asked_at + self._config.connect_timeout
+            self._reaching = self._loop.create_task(self._first_contact(self._reached_by))
+        # If both end at the same time, it knows better what was waited for.
+        grace_s = OUR_LATENESS_S if deadline >= self._reached_by else 0.0
+        await asyncio.wait({self._reaching}, timeout=deadline - asked_at + grace_s)
         if not self._reaching.done():
-            waited_s = self._config.connect_timeout
-            raise ConnectTimeout(self._config.endpoint.host, phase="first contact", waited_s=waited_s)
+            raise ConnectTimeout(host, phase="first contact", waited_s=deadline - asked_at)
+        if self._reaching.cancelled():
+            raise closed(host)
         self._reaching.result()
 
     def deadline(self, timeout_s: float | None) -> float:
@@ -89,6 +97,7 @@ class Seeker:
     ) -> Dialled[S]:
         """Give a session whose server said on it that it holds `role`; see `Cluster.connect`."""
         request = _Request(role, instance, self._loop.time(), deadline)
+        self._refuse_late_comer(request)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(self._is_passing),
             wait=tenacity.wait_random_exponential(multiplier=self._config.search_interval, max=_PAUSE_AT_MOST_S),
@@ -100,7 +109,8 @@ class Seeker:
         try:
             return await retrying(self._attempt, request, build)
         except (err.MySQLError, OSError) as error:
-            if self._has_reached and self._is_passing(error) and not isinstance(error, TimeoutError):
+            is_ours = isinstance(error, _NotInThatRole) or (self._has_reached and self._is_passing(error))
+            if is_ours and not isinstance(error, TimeoutError):
                 raise self._nobody(request, sentence_of(error)) from error
             raise
 
@@ -113,33 +123,43 @@ class Seeker:
     # --- one attempt -------------------------------------------------------------------------------------------
 
     async def _attempt(self, request: _Request, build: Callable[..., S]) -> Dialled[S]:
-        choice = None
-        if self._config.follow == "on":
-            await self.reach(request.deadline)
-            choice = await self._choice(request)
-        endpoint = self._config.endpoint
-        place = Place(choice.instance.host, choice.instance.port) if choice else Place(endpoint.host, endpoint.port)
-        deadline = min(request.deadline, self._loop.time() + self._config.connect_timeout)
+        dialled = None
+        while dialled is None:  # Each turn of this loop takes a change of the topology.
+            choice = None
+            if self._config.follow == "on":
+                await self.reach(request.deadline)
+                choice = await self._choice(request)
+            dialled = await self._dialled(request, choice, build)
         try:
-            dialled = await self._dialer.dial(place, build, deadline=deadline)
-        except (err.MySQLError, OSError) as error:
-            if choice is not None:
-                self._failed(choice, error)
-                request.avoid.add(choice.instance.id)
-            raise
-        try:
-            self._accept(dialled.observation, choice.role if choice else request.role)
+            self._accept(dialled.observation, choice.role if choice else self._role_at_endpoint(request))
         except err.MySQLError:
             dialled.session.close()
             raise
+        self._has_reached = True
         return dialled
+
+    async def _dialled(self, request: _Request, choice: Chosen | None, build: Callable[..., S]) -> Dialled[S] | None:
+        """Dial whom was chosen; None if the choice is no longer right."""
+        endpoint = self._config.endpoint
+        place = Place(choice.instance.host, choice.instance.port) if choice else Place(endpoint.host, endpoint.port)
+        dial: Dial[S] | None = None
+        try:
+            with self._dialer.aimed_at(place):
+                dial = await self._dialer.in_turn(place, build, deadline=request.deadline)
+                return await dial.wait()
+        except (err.MySQLError, OSError) as error:
+            if choice is not None and dial is not None:
+                self._failed(choice, dial, error)
+                request.avoid.add(choice.instance.id)
+            raise
+        return None
 
     async def _choice(self, request: _Request) -> Chosen | None:
         """Choose an instance, waiting for one if need be; None: whoever the endpoint leads to."""
         if request.instance is None and self._takes_anyone(request):
             return None
+        role = self._role_of(request)
         while True:
-            role = request.role or self._config.endpoint.default_role if request.instance is None else request.role
             choice = chosen(
                 self._monitor.state,
                 role,
@@ -162,14 +182,26 @@ class Seeker:
         kind = self._config.endpoint.kind
         return kind is EndpointKind.CUSTOM or (request.role is None and bool(self._dialer.is_plain))
 
-    async def _next_change(self, request: _Request) -> None:
+    def _role_at_endpoint(self, request: _Request) -> Role | None:
+        """Tell what whoever the endpoint leads to must be; a plain server is asked for what was said, and no more."""
+        return request.role if self._dialer.is_plain else self._role_of(request)
+
+    def _role_of(self, request: _Request) -> Role | None:
+        if request.role is not None or request.instance is not None:
+            return request.role
+        return self._config.endpoint.default_role
+
+    def _refuse_late_comer(self, request: _Request) -> None:
+        """Fail at once who asks for the writer when the search has lasted for long; who waits goes on waiting."""
         patience = self._config.give_up_waiting_after
         sought_s = self._monitor.searching_for_s
-        if patience is not None and sought_s >= patience:
+        if patience is not None and sought_s >= patience and self._role_of(request) is Role.WRITER:
             least, most = _RETRY_AFTER_S
             retry_after_s = least + (most - least) * self._chance()
             sentence = f"the writer of {self._monitor.topology.cluster!r} has been sought for {sought_s:.1f} s"
             raise WriterUnavailable(sentence, waited_s=0.0, retry_after_s=retry_after_s)
+
+    async def _next_change(self, request: _Request) -> None:
         try:
             async with asyncio.timeout_at(request.deadline):
                 await self._monitor.changed()
@@ -191,12 +223,11 @@ class Seeker:
         if self._config.follow == "on" and (writer is None or writer.id != who):
             raise _NotInThatRole(0, f"{who!r} says it is writable, and so does {writer.id if writer else 'nobody'}")
 
-    def _failed(self, choice: Chosen, error: Exception) -> None:
-        errno = errno_of(error) or 0
-        if errno == UNKNOWN_HOST or scope_of(errno) in {Scope.ADMISSION, Scope.LOGIN, Scope.STATEMENT}:
-            return
-        instance = self._monitor.topology.get(choice.instance.id) or choice.instance
-        self._monitor.tell(InstanceLost(instance.id, instance.generation, sentence_of(error)))
+    def _failed(self, choice: Chosen, dial: Dial[S], error: Exception) -> None:
+        # What the server says to this session (no such database, a bad init_command) tells nothing of it.
+        if dial.blames(error) and scope_of(errno_of(error) or 0) is not Scope.STATEMENT:
+            instance = choice.instance
+            self._monitor.tell(InstanceLost(instance.id, instance.generation, sentence_of(error)))
 
     def _told_of_fallback(self, choice: Chosen) -> None:
         if choice.is_fallback:
@@ -233,8 +264,7 @@ class Seeker:
         )
         return (NoReader if role is Role.READER else NoWriter)(sentence, waited_s=waited_s)
 
-    async def _first_contact(self) -> None:
-        deadline = self._loop.time() + self._config.connect_timeout
+    async def _first_contact(self, deadline: float) -> None:
         session, observation = await first_contact(self._config.endpoint, self._dialer, deadline=deadline)
         self._has_reached = True
         self._monitor.begin(Observed(observation), session)

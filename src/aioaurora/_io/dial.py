@@ -1,0 +1,127 @@
+"""One dial under way: a task with a deadline over all its steps.
+
+Whoever waits for it may leave at any time; a dial that was greeted by then is let finish, within its deadline, and
+closed politely: servers count cut handshakes, and lock a whole NAT out for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pymysql import err
+
+from aioaurora._core.silence import OUR_LATENESS_S
+from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._io.session import Session
+from aioaurora.errors import ConnectTimeout
+
+if TYPE_CHECKING:
+    from aioaurora._core.observation import Observation
+
+UNKNOWN_HOST = 2005
+# Phases after the greeting: a dial that got so far is not cut off.
+_GREETED = frozenset({"tls", "login", "role check", "ready"})
+# Phases before the instance itself is spoken to.
+_OURS = frozenset({"credentials", "dns"})
+
+S = TypeVar("S", bound=Session)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to dial: a name, which the certificate must carry, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled(Generic[S]):
+    """An open session and what its server said of itself on it."""
+
+    session: S
+    observation: Observation
+
+
+class Dial(Generic[S]):
+    """One dial under way: a task that ends by its deadline."""
+
+    def __init__(self, place: Place, deadline: float, *, is_hurried: bool) -> None:
+        self.place = place
+        self.deadline = deadline
+        self.is_hurried = is_hurried  # Its caller waits for less than an instance may take.
+        self.started_at = asyncio.get_running_loop().time()
+        self.session: S | None = None
+        self.own_phase = "credentials"
+        self.was_late = False  # Its deadline was missed by our own stalled loop: proves nothing about the server.
+        self.is_expired = False
+        self.task: asyncio.Task[Dialled[S]]
+
+    @property
+    def phase(self) -> str:
+        """What it waits for: "credentials", "dns", or the session's phase."""
+        return self.own_phase if self.session is None else self.session.phase
+
+    @property
+    def is_greeted(self) -> bool:
+        """Whether the server has said its first words."""
+        return self.phase in _GREETED
+
+    async def wait(self) -> Dialled[S]:
+        """Give the open session.
+
+        Raises:
+            ConnectTimeout: The deadline passed; says in which phase.
+            pymysql.err.OperationalError: Refused, unknown host, log-in refused and so on.
+            pymysql.err.InterfaceError: The Cluster was closed meanwhile.
+        """
+        try:
+            await asyncio.wait({self.task})
+        except asyncio.CancelledError:
+            self.leave()
+            raise
+        if self.task.cancelled():  # Not by whoever waits here.
+            raise closed(self.place.host)
+        return self.task.result()
+
+    def blames(self, error: BaseException) -> bool:
+        """Tell whether a failure is the instance's own, so that its connections are useless.
+
+        Not a caller's haste, our own lateness (case 36), or a name that cannot be looked up (case 8); and who refuses a
+        log-in is there (case 25).
+        """
+        if isinstance(error, ConnectTimeout):
+            return not (self.is_hurried or self.was_late or self.phase in _OURS)
+        errno = errno_of(error) or 0
+        return errno != UNKNOWN_HOST and scope_of(errno) not in {Scope.ADMISSION, Scope.LOGIN}
+
+    def leave(self) -> None:
+        """Stop caring: a greeted dial finishes and closes politely, another is cut."""
+        self.task.add_done_callback(_closed_politely)
+        if not self.is_greeted:
+            self.task.cancel()
+
+    def expire(self) -> None:
+        """End it at its deadline; an answer that lies unread because our loop stalled is read first."""
+        loop = asyncio.get_running_loop()
+        if not self.was_late and loop.time() - self.deadline > OUR_LATENESS_S:
+            self.was_late = True
+            loop.call_later(OUR_LATENESS_S, self.expire)
+            return
+        self.is_expired = not self.task.done()
+        self.task.cancel()
+
+
+def closed(host: str) -> err.InterfaceError:
+    """Say that whoever waits will not be served any more."""
+    return err.InterfaceError(0, f"the Cluster was closed while it connected to {host!r}")
+
+
+def _closed_politely(task: asyncio.Task[Dialled[Any]]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().session.close()
