@@ -13,7 +13,7 @@ def public(thing):
 def test_a_cluster_shows_what_can_be_done_to_it_and_nothing_of_its_workings():
     """The reference documents all of it."""
     where = "name engine endpoint reader_endpoint instance_endpoint instance_pattern port nameservers ca_file url"
-    using = "connect_options resolving add_user execute rows"
+    using = "connect_options resolving add_user remove_user execute rows"
     seen = "instances writer readers dns timeline wrong_roles"
     members = "add_instance remove_instance switch_to_green add_custom_endpoint"
     writer = "failover two_writers freeze restart crash patch"

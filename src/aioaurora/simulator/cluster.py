@@ -237,6 +237,10 @@ class SimulatedCluster(Faults):
         """Let `user` log in; a function says whether a token is good, which is asked for over TLS only."""
         self._core.accounts[user] = Account(password, plugin if isinstance(password, str) else "mysql_clear_password")
 
+    def remove_user(self, user: str) -> None:
+        """Let `user` log in no more; connections that exist go on."""
+        del self._core.accounts[user]
+
     # --- the truth --------------------------------------------------------------------------------------------------
 
     async def execute(self, sql: str, *args: Value) -> int:
