@@ -91,10 +91,12 @@ async def test_healing_ends_a_patch(sim):
 
 async def test_healing_ends_two_writers_before_there_are_two(sim):
     """The promotion does not happen later, nor does the instance rise twice."""
+    held = await dialled(sim, sim.writer)
     doubling = asyncio.create_task(sim.two_writers("db-2", promote_after=0.5))
     await asyncio.sleep(0.2)
 
     await sim.heal()
+    await ask(held, INSERT)
     first = await dialled(sim, sim.instances["db-2"])
     await doubling
     await asyncio.sleep(0.5)

@@ -111,6 +111,7 @@ class Failovers:
 
     async def _doubled(self, old: Server, target: Server, mine: int, *, promote_after: float, dns_lag: float) -> None:
         cluster = self._cluster
+        old.desk.changed()
         await patched(cluster, old, silent_for=0.0)
         if await cluster.tasks.lasting(0.0):
             await self._restart(target)

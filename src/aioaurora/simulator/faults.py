@@ -242,13 +242,13 @@ class Faults(Members):
         core.timeline.add("healed")
 
     async def _heal(self, instance: Server) -> None:
-        core, was_frozen = self._core, instance.state.conditions.is_frozen
-        if instance.state.conditions.is_fenced and core.writer is not instance:
+        core, conditions = self._core, instance.state.conditions
+        if conditions.is_fenced and core.writer is not instance:
             await core.undo(instance.fall(Ending.FIN), instance.id)
             instance.state.role = Role.READER
         was_up = instance.is_up
         instance.recover()
-        if was_frozen and was_up and instance.role is Role.WRITER:
+        if (conditions.is_frozen or conditions.is_fenced) and was_up and instance.role is Role.WRITER:
             await set_access(core, instance, "READ WRITE")
         if not was_up and not self._failovers.has(instance) and core.has(instance):
             instance.rise(instance.role)
