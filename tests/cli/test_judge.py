@@ -9,6 +9,7 @@ import pytest
 from aioaurora.cli.drill import judge
 from aioaurora.cli.drill.judge import Stall
 from aioaurora.cli.drill.ledger import Side, Step, Told
+from aioaurora.simulator.conditions import Knock
 from tests.cli.histories import ENDED_AT, attempt, failed_connect, ledger, scene
 
 
@@ -233,3 +234,11 @@ def test_the_most_log_ins_at_once_are_where_they_overlap():
     assert judge.peak([]) == 0
     assert judge.peak([(0.0, 1.0), (1.0, 2.0)]) == 1
     assert judge.peak([(0.0, 3.0), (1.0, 2.0), (1.5, 4.0), (5.0, math.inf)]) == 3
+
+
+def test_log_ins_that_are_refused_are_counted():
+    """A storm is one, whether it gets in or not, and whoever it says that it is."""
+    users = ["app", "nobody", "", "plain"]
+    knocks = [Knock(user, began_at=1.0, ended_at=2.0) for user in users]
+
+    assert judge.connects_at_once(knocks, plain_user="plain") == {Side.OURS: 3, Side.PLAIN: 1}

@@ -6,7 +6,7 @@ import aiomysql
 import pytest
 
 from tests.contract.claims import holds
-from tests.simulator.plain_client import ask, dialled
+from tests.simulator.plain_client import ask, dialled, errno
 
 CHANGES = [
     "INSERT INTO t (n) VALUES (1)",
@@ -44,6 +44,23 @@ async def test_readers_refuse_locking_reads(sim):
     for sql in ("SELECT n FROM t FOR UPDATE", "SELECT n FROM t LOCK IN SHARE MODE"):
         with pytest.raises(aiomysql.OperationalError, match="read-only"):
             await ask(connection, sql)
+
+
+@holds("reader-locks")
+async def test_a_reader_s_table_locks_are_its_own(sim):
+    """The storage is shared, the locks are not."""
+    reader, writer = await dialled(sim, sim.readers[0]), await dialled(sim, sim.writer)
+
+    assert await errno(ask(reader, "LOCK TABLES t READ")) is None
+    await ask(writer, "UPDATE t SET n = 2 WHERE id = 1", within=1)
+    assert await ask(reader, "SELECT n FROM t") == [(2,)]
+
+
+@holds("no-super")
+async def test_nothing_is_set_for_all(sim):
+    """On the writer neither."""
+    for instance in (sim.writer, sim.readers[0]):
+        assert await errno(ask(await dialled(sim, instance), "SET GLOBAL wait_timeout = 60")) == 1227
 
 
 @holds("readers-read")

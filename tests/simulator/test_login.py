@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 
 import pytest
@@ -136,6 +137,19 @@ async def test_a_schema_that_is_unknown_is_refused(started):
     sim = await started()
 
     assert await errno(dialled(sim, sim.writer, db="nowhere")) == 1049
+
+
+async def test_a_knock_tells_who_knocked(started):
+    """Whether they got in or not; only who left before saying so is nobody."""
+    sim = await started()
+    await sim.deny_logins(5.0)
+    for user in ("app", "nobody"):
+        assert await errno(dialled(sim, sim.writer, user=user)) == 1045
+    _, writer = await asyncio.open_connection(sim.writer.address, sim.writer.port)
+    writer.close()
+    await asyncio.sleep(0.1)
+
+    assert [knock.user for knock in sim.writer.state.knocks] == ["app", "nobody", ""]
 
 
 async def test_what_the_options_say_connects(started):

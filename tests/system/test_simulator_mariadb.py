@@ -131,6 +131,13 @@ async def test_readers_stay_readers(sim):
         await connection._execute_command(0x1F, b"")
         await connection._read_ok_packet()
         assert await errno(ask(connection, "CALL add_one()")) == 1290
+        await ask(connection, "SET SESSION TRANSACTION READ /**/ WRITE")
+        await ask(connection, "SET @@session.transaction_read_only = 1 - 1")
+        assert await errno(ask(connection, "DO 0; CALL add_one()")) == 1290
+        for begin in ("START TRANSACTION READ WRITE;", "START TRANSACTION READ WRITE, WITH CONSISTENT SNAPSHOT"):
+            assert await errno(ask(connection, begin)) == 1290
+            assert await errno(ask(connection, "CALL add_one()")) == 1290
+            await ask(connection, "COMMIT")
         assert await errno(ask(connection, "SELECT 1; " + INSERT)) == 1290
         assert await errno(ask(connection, "START TRANSACTION READ WRITE")) == 1290
         assert await ask(connection, "SELECT COUNT(*) FROM t") == [(0,)]
@@ -159,13 +166,104 @@ async def test_prepared_statements_are_rewritten_and_refused(sim):
     assert told.value.args[0] == 1290
 
 
+async def test_readers_touch_nothing_that_is_everybody_s(sim):
+    """Tables are locked for nobody else, and nothing is set for all."""
+    async with connected(sim, sim.readers[0]) as reader, connected(sim, sim.writer) as writer:
+        for sql in ("LOCK TABLES t READ", "FLUSH TABLES WITH READ LOCK", "FLUSH TABLES t FOR EXPORT"):
+            assert await errno(ask(reader, sql)) is None
+            await ask(writer, INSERT, within=1)
+            await ask(reader, "UNLOCK TABLES")
+        before = await sim.rows("SELECT @@max_connections")
+        assert await errno(ask(reader, "SET GLOBAL max_connections = 50")) == 1227
+        assert await errno(ask(writer, "SET GLOBAL max_connections = 50")) == 1227
+        assert await sim.rows("SELECT @@max_connections") == before
+
+
+async def test_data_is_stored_as_it_was_written(sim):
+    """Whatever words of Aurora's are in it."""
+    texts = "collation utf8mb4_0900_ai_ci", "transaction_isolation", "read write", "@@port user()"
+    async with connected(sim, sim.writer) as writer, connected(sim, sim.readers[0]) as reader:
+        for connection in (writer, reader):
+            for text in texts:
+                await ask(connection, f"SET @a = '{text}'")
+                assert await ask(connection, f"SELECT @a, '{text}', @@port") == [(text, text, sim.port)]
+        await ask(writer, "CREATE TABLE user (id INT PRIMARY KEY AUTO_INCREMENT)")
+        await ask(writer, "INSERT INTO user () VALUES ()")
+        assert await ask(reader, "SELECT id FROM user") == [(1,)]
+
+
+# --- fenced and frozen ----------------------------------------------------------------------------------------------
+
+
+async def test_a_fenced_writer_executes_nothing(sim):
+    """Neither what was prepared nor what hides in a procedure, a text, or a packet of several; case 16."""
+    await sim.execute(f"CREATE PROCEDURE add_one() BEGIN {INSERT}; END")
+    texts = ("CALL add_one()", "EXECUTE s", "SELECT 1; " + INSERT, "SELECT 1; EXECUTE s", "DO 0; CALL add_one()")
+    connections = [await dialled(sim, sim.writer) for _ in texts]
+    for connection in connections:
+        await ask(connection, f"PREPARE s FROM '{INSERT}'")
+    binary = await dialled(sim, sim.writer)
+    statement, _ = await prepare(binary, INSERT)
+
+    await sim.two_writers("db-2")
+
+    for text, connection in zip(texts, connections, strict=True):
+        await ask(connection, "SET SESSION TRANSACTION READ WRITE")
+        assert (await role(connection))[0] == 0
+        with pytest.raises(TimeoutError):
+            await ask(connection, text, within=0.5)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await execute(binary, statement)
+    assert [entry.detail["statement"] for entry in sim.wrong_roles] == [INSERT]
+    assert await count(sim) == 0
+
+
+@pytest.mark.parametrize("commit", ["RELEASE SAVEPOINT a; COMMIT", "BEGIN", "prepared"])
+async def test_a_frozen_writer_stores_nothing(sim, commit):
+    """What a transaction wrote by whatever means is undone; case 57."""
+    await sim.execute(f"CREATE PROCEDURE add_one() BEGIN {INSERT}; END")
+    async with connected(sim, sim.writer, autocommit=False) as connection:
+        statement, _ = await prepare(connection, "COMMIT")
+        await ask(connection, "START TRANSACTION; SAVEPOINT a")
+        await ask(connection, "CALL add_one()")
+        await sim.freeze()
+
+        ending = execute(connection, statement) if commit == "prepared" else ask(connection, commit)
+        assert await errno(ending) == 1290
+        assert await errno(ask(connection, "BEGIN")) is None
+        assert await errno(ask(connection, "CALL add_one()")) == 1290
+    assert await count(sim) == 0
+
+
+@pytest.mark.parametrize(("executed", "rows"), [(True, 1), (False, 0)])
+async def test_the_answer_to_a_prepared_statement_is_lost(sim, executed, rows):
+    """When it is executed, not when it is prepared."""
+    async with connected(sim, sim.writer) as connection:
+        await sim.lose_answer("INSERT", executed=executed)
+        statement, _ = await prepare(connection, INSERT)
+
+        assert await errno(execute(connection, statement)) == 2013
+    assert await count(sim) == rows
+
+
 async def execute_prepared(connection, sql):
     """Prepare and execute one statement without parameters; return its one row's values."""
+    return await execute(connection, *await prepare(connection, sql))
+
+
+async def prepare(connection, sql):
+    """Prepare one statement without parameters; return its number and how many columns it has."""
     await connection._execute_command(0x16, sql)
     prepared = await connection._read_packet()
     statement, columns = struct.unpack_from("<IH", prepared._data, 1)
     for _ in range(columns + bool(columns)):
         await connection._read_packet()
+    return statement, columns
+
+
+async def execute(connection, statement, columns=0):
+    """Execute a prepared statement; return its one row's values."""
     await connection._execute_command(0x17, struct.pack("<IBI", statement, 0, 1))
     first = await connection._read_packet()
     if first.is_ok_packet():
@@ -234,6 +332,17 @@ async def test_large_packets_pass_both_ways(sim):
         assert found[0][0] == 17 << 20
         assert len(found[0][1]) == 17 << 20
         assert await ask(connection, "SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize("word", ["skills ", "plain "])
+async def test_large_statements_are_stored_whole(sim, word):
+    """Of several packets, and whatever is in them; the loop goes on meanwhile."""
+    await sim.execute("CREATE TABLE texts (s LONGTEXT)")
+    text = word * ((17 << 20) // len(word))
+    async with connected(sim, sim.writer) as writer, connected(sim, sim.readers[0]) as reader:
+        await ask(writer, f"INSERT INTO texts VALUES ('{text}')", within=15)
+        assert await ask(reader, "SELECT s FROM texts", within=15) == [(text,)]
+        assert await ask(reader, f"SELECT LENGTH('{text}'), @@aurora_server_id", within=15) == [(len(text), "db-2")]
 
 
 async def test_a_local_file_is_loaded(sim, tmp_path):

@@ -13,12 +13,8 @@ class Client(Protocol):
 
     engine_id: int
 
-    def first_answer(self, data: bytes) -> bytes | None:
-        """Look at the first bytes that answer a command; return what the client gets, None for nothing."""
-        ...
-
-    def send(self, data: bytes) -> None:
-        """Give the client an answer."""
+    def answered(self, data: bytes) -> None:
+        """Take what the engine answers."""
 
     def engine_gone(self) -> None:
         """Hear that the engine has closed the session."""
@@ -34,13 +30,11 @@ class Back(asyncio.Protocol):
     """The engine's side of one connection."""
 
     engine_id: int
-    is_first: bool
 
     def __init__(self, front: Client) -> None:
         self.front: Client | None = front
         self.engine_id = front.engine_id
         self.transport: asyncio.Transport | None = None
-        self.is_first = False
         self._asked: asyncio.Future[bytes] | None = None
         self._buffer = b""
 
@@ -52,17 +46,8 @@ class Back(asyncio.Protocol):
         """Bytes have come."""
         if self._asked is not None:
             self._answered(data)
-            return
-        front = self.front
-        if front is None:
-            return
-        if self.is_first:
-            self.is_first = False
-            first = front.first_answer(data)
-            if first is None:
-                return
-            data = first
-        front.send(data)
+        elif self.front is not None:
+            self.front.answered(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended."""

@@ -70,6 +70,8 @@ class Columns:
                 pass
             case "space", _:
                 pass
+            case "rest", _:
+                self._levels = [_Level()]  # Nobody knows where the item ends.
             case _:
                 level.item.append(token)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MASTER_SESSION_ID = "MASTER_SESSION_ID"
 _KNOCKS_KEPT = 5000
+_MATCHED_BYTES = 1 << 16
 
 
 class Fate(enum.StrEnum):
@@ -37,7 +38,7 @@ class Rule:
 
     def meets(self, text: bytes) -> bool:
         """Say whether the statement is one of them, and count it."""
-        if self.times <= 0 or not self.pattern.match(text.decode("utf-8", "replace").lstrip()):
+        if self.times <= 0 or not self.pattern.match(text[:_MATCHED_BYTES].decode("utf-8", "replace").lstrip()):
             return False
         self.times -= 1
         return True
@@ -124,7 +125,7 @@ class Conditions:
 class Knock:
     """One client at an instance's door: from its TCP connection to its session, or to the end of the attempt.
 
-    Times are loop times; `user` is empty if the client did not get in.
+    Times are loop times; `user` is who the client said that it is, empty if it did not come to that.
     """
 
     user: str

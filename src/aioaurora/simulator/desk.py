@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Protocol
 
 from aioaurora.errors import Role
 from aioaurora.simulator.conditions import Fate
+from aioaurora.simulator.decisions import Order
+from aioaurora.simulator.facts import Asker, Facts
+from aioaurora.simulator.glance import is_change, is_concerned, may_write
+from aioaurora.simulator.refusals import READ_ONLY
 from aioaurora.simulator.relay import Ending, Front
-from aioaurora.simulator.rewrite import READ_ONLY, READ_ONLY_ERRNO, Asker, Facts, is_change, is_concerned, rewritten
-from aioaurora.simulator.wire import ERR, Command, error_packet, native_scramble, sha2_scramble
+from aioaurora.simulator.rewrite import executed, prepared, rewritten
+from aioaurora.simulator.statements import statements_of
+from aioaurora.simulator.wire import (
+    ERR,
+    HEADER_BYTES,
+    Command,
+    change_of_user,
+    error_packet,
+    native_scramble,
+    parsed_error,
+    sha2_scramble,
+)
 
 if TYPE_CHECKING:
     from aioaurora.simulator.conditions import Rule, State
@@ -22,10 +35,8 @@ _GLOBAL_CHARACTERS = (
     "SET character_set_client = @@global.character_set_client, "
     "character_set_results = @@global.character_set_results, collation_connection = @@global.collation_connection"
 )
-_KEEP_READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
-_TRANSACTION_END = re.compile(
-    rb"\s*(?:/\*.*?\*/\s*)*(commit|rollback)\b(?!\s+(?:work\s+)?to\b)", re.IGNORECASE | re.DOTALL
-)
+KEEP_READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
+_REFUSED_BY_ENGINE = 1792  # Cannot execute statement in a READ ONLY transaction.
 _OF_SESSIONS = (b"connection_id", b"user", b"kill", b"pseudo_thread", b"processlist")
 _CACHED_BYTES, _CACHED_TEXTS = 500, 256
 
@@ -62,7 +73,7 @@ class StatementDesk:
         self._state, self._is_mariadb, self._accounts, self._storage = state, is_mariadb, accounts, storage
         self._hanging: list[Front] = []
         self._facts: Facts | None = None
-        self._known: dict[tuple[bytes, bool], bytes] = {}
+        self._known: dict[tuple[bytes, int, bool], Order] = {}
 
     # --- what relays ask --------------------------------------------------------------------------------------------
 
@@ -71,32 +82,28 @@ class StatementDesk:
         """Seconds by which every answer is late."""
         return self._state.conditions.latency_s
 
-    @property
-    def refuses_writes(self) -> bool:
-        """Whether a write is answered with 1290."""
-        return self._state.is_read_only
-
-    def query(self, front: Front, text: bytes, *, is_prepared: bool) -> bytes | None:
-        """Return what the engine is to run, None when it gets nothing; raises Refused."""
-        state = self._state
-        state.statements += 1
-        changes = is_change(text)
-        if changes or WRITER_MARK in text:
+    def order(self, front: Front, command: int, text: bytes) -> Order | None:
+        """Decide about a text that is to be run, prepared, or executed after that; None: the engine gets nothing."""
+        if command == Command.STMT_PREPARE:
+            return self._looked_up(front, command, text)
+        self._state.statements += 1
+        if is_change(text) or WRITER_MARK in text:
             self._count(front, text)
-        conditions = state.conditions
-        for rule in conditions.rules:
-            if rule.meets(text):
-                return self._lost(front, text, rule)
-        if conditions.is_frozen or conditions.is_fenced:
-            instead = self._without_writes(front, text, changes=changes)
-            if instead is not text:
-                return instead
-        if front.has_written and _TRANSACTION_END.match(text):
-            front.has_written = False
-        front.has_written |= changes
-        if not is_concerned(text, read_only=state.is_read_only):
-            return text
-        return self._rewritten(front, text, is_prepared=is_prepared)
+        front.is_writing = may_write(text)
+        rule = next((rule for rule in self._state.conditions.rules if rule.meets(text)), None)
+        if (rule is not None and not self._answers(front, text, rule)) or self._hangs(front, text):
+            return None
+        return self._looked_up(front, command, text)
+
+    def error(self, front: Front, data: bytes) -> bytes | None:
+        """Return the ERR packet that the client gets for one of the engine's, None for nothing."""
+        errno, _, _ = parsed_error(data[HEADER_BYTES:])
+        if errno != _REFUSED_BY_ENGINE or not self._keeps_read_only:
+            return data
+        if self._state.conditions.is_fenced:
+            self._hanging.append(front)
+            return None
+        return READ_ONLY.packet(data[3])
 
     def engine_id_of(self, connection_id: int) -> int | None:
         """Return the engine's id of one of the instance's sessions."""
@@ -115,13 +122,16 @@ class StatementDesk:
             raise ConnectionResetError("the engine's session has gone")
         database = b""
         if command[0] == Command.CHANGE_USER:
-            user, database = self._new_user(front, command)
-            if user is None:
-                return error_packet(0, 1045, "Access denied for COM_CHANGE_USER", "28000")[4:]
+            try:
+                user, auth, database = change_of_user(command)
+            except ValueError:
+                return error_packet(0, 1047, "Unknown command", "08S01")[HEADER_BYTES:]
+            if not self._is_right(front, user, auth):
+                return error_packet(0, 1045, "Access denied for COM_CHANGE_USER", "28000")[HEADER_BYTES:]
             front.user = user
         final = await back.ask(bytes([Command.RESET_CONNECTION]))
         if final[0] != ERR:
-            front.has_written = False
+            front.was_reset()
             await self.prepare(front, is_reset=True)
             final = await back.ask(bytes([Command.INIT_DB]) + database) if database else final
         return final
@@ -130,8 +140,8 @@ class StatementDesk:
         """Make the engine's session what a session of this instance is."""
         if front.back is not None and is_reset and self._is_mariadb:
             await front.back.run(_GLOBAL_CHARACTERS)
-        if front.back is not None and self._state.is_read_only:
-            await front.back.run(_KEEP_READ_ONLY)
+        if front.back is not None and self._keeps_read_only:
+            await front.back.run(KEEP_READ_ONLY)
 
     # --- what the instance asks -------------------------------------------------------------------------------------
 
@@ -159,27 +169,57 @@ class StatementDesk:
                 aurora_version=AURORA_VERSION,
                 innodb_read_only=state.role is Role.READER,
                 read_only=state.is_read_only,
+                keeps_read_only=self._keeps_read_only,
                 is_mariadb=self._is_mariadb,
             )
         return self._facts
 
     # --- one statement ----------------------------------------------------------------------------------------------
 
-    def _rewritten(self, front: Front, text: bytes, *, is_prepared: bool) -> bytes:
-        known = self._known.get((text, is_prepared))
-        if known is not None:
-            return known
+    @property
+    def _keeps_read_only(self) -> bool:
+        return self._state.is_read_only or self._state.conditions.is_fenced
+
+    def _looked_up(self, front: Front, command: int, text: bytes) -> Order:
+        is_guarded = self._state.is_read_only and front.has_written
+        if not is_guarded and not is_concerned(text, read_only=self._keeps_read_only):
+            return Order(text)
+        key = (text, command, front.has_written)
+        order = self._known.get(key)
+        if order is None:
+            order = self._worked_out(front, command, text)
+            low = text[:_CACHED_BYTES].lower()
+            if len(text) < _CACHED_BYTES and not any(word in low for word in _OF_SESSIONS):
+                if len(self._known) >= _CACHED_TEXTS:
+                    self._known.clear()
+                self._known[key] = order
+        return order
+
+    def _worked_out(self, front: Front, command: int, text: bytes) -> Order:
         sessions = {number: each.engine_id for number, each in self.fronts.items()}
         asker = Asker(front.connection_id, front.user, sessions)
         sql = text.decode("utf-8", "surrogateescape")
-        new = rewritten(sql, self.facts(), asker, is_prepared=is_prepared).encode("utf-8", "surrogateescape")
-        low = text.lower()
-        depends_on_session = any(word in low for word in _OF_SESSIONS)
-        if len(text) < _CACHED_BYTES and not depends_on_session:
-            if len(self._known) >= _CACHED_TEXTS:
-                self._known.clear()
-            self._known[text, is_prepared] = new
-        return new
+        match command:
+            case Command.STMT_PREPARE:
+                wanted = prepared(sql, self.facts(), asker)
+            case Command.STMT_EXECUTE:
+                wanted = executed(sql, self.facts(), has_written=front.has_written)
+            case _:
+                wanted = rewritten(sql, self.facts(), asker, has_written=front.has_written)
+        is_same = wanted.text == sql
+        return Order(text if is_same else wanted.text.encode("utf-8", "surrogateescape"), wanted.refusal)
+
+    def _hangs(self, front: Front, text: bytes) -> bool:
+        """Say whether a fenced instance stays silent to a text: it would change something, or say that it did."""
+        if not self._state.conditions.is_fenced:
+            return False
+        for statement in statements_of(text.decode("utf-8", "surrogateescape")):
+            is_lie = front.has_written and statement.commits
+            is_read_write = statement.verb == "start"  # The engine's session stays read-only; see `rewrite`.
+            if is_lie or statement.is_locking_read or (statement.is_change and not is_read_write):
+                self._hanging.append(front)
+                return True
+        return False
 
     def _count(self, front: Front, text: bytes) -> None:
         state = self._state
@@ -188,41 +228,21 @@ class StatementDesk:
         shown = text[:80].decode("utf-8", "replace")
         self._storage.report("wrong_role", state.id, statement=shown, connection=front.connection_id, user=front.user)
 
-    def _lost(self, front: Front, text: bytes, rule: Rule) -> bytes | None:
+    def _answers(self, front: Front, text: bytes, rule: Rule) -> bool:
+        """Carry a rule out; say whether the engine is to run the text nevertheless."""
         shown = text[:80].decode("utf-8", "replace")
         self._storage.report("statement_lost", self._state.id, fate=str(rule.fate), statement=shown)
         match rule.fate:
             case Fate.ANSWER_LOST:
                 front.on_answer = lambda: self._storage.end_when_done(front, rule.ending)
-                return text
             case Fate.NEVER_EXECUTED:
                 self._storage.end_undone(front, rule.ending)
-                return None
             case Fate.HANGS:
                 self._hanging.append(front)
-                return None
+        return rule.fate is Fate.ANSWER_LOST
 
-    def _without_writes(self, front: Front, text: bytes, *, changes: bool) -> bytes | None:
-        end = _TRANSACTION_END.match(text)
-        if end and end.group(1).lower() == b"rollback":
-            front.has_written = False
-            return text
-        is_commit = end is not None and front.has_written
-        if self._state.conditions.is_fenced and (changes or is_commit):
-            self._hanging.append(front)
-            return None
-        if is_commit:  # MySQL refuses a COMMIT that has written while read_only is on, and rolls back.
-            front.has_written = False
-            front.on_answer = lambda: front.send(error_packet(1, READ_ONLY_ERRNO, READ_ONLY))
-            return b"ROLLBACK"
-        return text
-
-    def _new_user(self, front: Front, command: bytes) -> tuple[str | None, bytes]:
-        name, _, rest = command[1:].partition(b"\0")
-        auth, rest = rest[1 : 1 + rest[0]], rest[1 + rest[0] :]
-        database = rest.partition(b"\0")[0]
-        account = self._accounts.get(name.decode("utf-8", "replace"))
+    def _is_right(self, front: Front, user: str, auth: bytes) -> bool:
+        account = self._accounts.get(user)
         if account is None or not isinstance(account.password, str):
-            return None, b""
-        right = (native_scramble(account.password, front.nonce), sha2_scramble(account.password, front.nonce))
-        return (name.decode() if auth in right else None), database
+            return False
+        return auth in (native_scramble(account.password, front.nonce), sha2_scramble(account.password, front.nonce))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from aioaurora.errors import Role
 from aioaurora.simulator.conditions import View, refuse_bad_seconds
-from aioaurora.simulator.patching import patched
+from aioaurora.simulator.patching import patched, set_access
 from aioaurora.simulator.relay import Ending
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Failovers:
     async def _doubled(self, old: Server, target: Server, mine: int, *, promote_after: float, dns_lag: float) -> None:
         cluster = self._cluster
         old.desk.changed()
+        await set_access(cluster, old, "READ ONLY")
         await patched(cluster, old, silent_for=0.0)
         if await cluster.tasks.lasting(0.0):
             await self._restart(target)

@@ -104,14 +104,16 @@ class Handshake:
         was_cut: The client left after the greeting, before its log-in was through.
         ending: How the client sees the end, should it come now.
         began_at: Loop time.
+        user: Who the client says that it is; empty before it has said so.
     """
 
     began_at: float
     ending: Ending
+    user: str
     was_cut: bool
 
     def __init__(self, gate: Gate, sock: socket.socket) -> None:
-        self.was_cut, self.ending = False, Ending.FIN
+        self.was_cut, self.ending, self.user = False, Ending.FIN, ""
         self.began_at = asyncio.get_running_loop().time()
         self._is_joined = False
         self._gate, self._sock = gate, sock
@@ -119,11 +121,6 @@ class Handshake:
         self._front: Front | None = None
         self._sequence = 0
         self._is_secure = False
-
-    @property
-    def user(self) -> str:
-        """Who got in; empty while nobody has."""
-        return self._front.user if self._front is not None else ""
 
     async def run(self) -> None:
         """Log the client in, or tell it why not."""
@@ -166,6 +163,7 @@ class Handshake:
         await loop.sock_sendall(self._sock, self._greeting(greeting, capabilities, nonce))
         self.was_cut = True
         request = await self._request(self._front)
+        self.user = request.user
         await gate.awake()
         try:
             await self._prove(self._front, request, nonce)
@@ -291,7 +289,8 @@ class Handshake:
         back = Back(front)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: back, sock)
         self._engine_sock = None
-        front.user, front.attributes, front.back = request.user, request.attributes, back
+        front.user, front.attributes = request.user, request.attributes
+        front.join(back, ends_with_ok=bool(request.capabilities & capabilities & Flag.DEPRECATE_EOF))
         await self._gate.opened(front)
         await self._gate.awake()
         if front.is_lost:

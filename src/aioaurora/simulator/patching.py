@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from aioaurora.simulator.core import ClusterCore
@@ -29,7 +29,7 @@ async def patched(cluster: ClusterCore, instance: Server, *, silent_for: float) 
         cluster.timeline.add("spoke_again", instance.id, sessions=len(instance.connections))
 
 
-async def set_access(cluster: ClusterCore, instance: Server, access: str) -> None:
+async def set_access(cluster: ClusterCore, instance: Server, access: Literal["READ ONLY", "READ WRITE"]) -> None:
     """Make an instance's sessions READ ONLY or READ WRITE."""
     await injected(cluster, instance, f"SET SESSION TRANSACTION {access}")
     _speak(instance)

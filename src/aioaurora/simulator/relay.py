@@ -1,7 +1,8 @@
 """One client's connection to a simulated instance: bytes from the client to the engine and back.
 
-A `Front` faces the client, a `Back` the engine. Only the first bytes of a command and of its answer are looked at;
-result sets pass through as they come. What becomes of a command is the instance's decision (`Desk`).
+A `Front` faces the client, a `Back` the engine. A command reaches the engine whole, and when the one before it has
+been answered to the end. Result sets pass through as they come. What becomes of a command, and of the error that
+answers it, is the instance's decision (`Desk`).
 
     client  <-- Front --  held, delayed, silenced  -- Back <-- engine
             -- Front -->  refused, rewritten, lost -- Back -->
@@ -13,22 +14,24 @@ import asyncio
 import enum
 import socket
 import struct
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from aioaurora.simulator.rewrite import READ_ONLY, READ_ONLY_ERRNO, Refused
-from aioaurora.simulator.wire import ERR, HEADER_BYTES, LOCAL_FILE, Command, error_packet, packet
+from aioaurora.simulator.answers import Answers
+from aioaurora.simulator.frames import Frames, payload_of
+from aioaurora.simulator.outbox import Outbox
+from aioaurora.simulator.refusals import unknown_thread
+from aioaurora.simulator.wire import ERR, HEADER_BYTES, Command, Status, command_packets, packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aioaurora.simulator.back import Back
+    from aioaurora.simulator.decisions import Desk
+    from aioaurora.simulator.refusals import Refusal
 
-_STREAMED_BYTES = 1 << 16
+_NEWEST = 0xFFFFFFFF  # MariaDB's connectors execute the statement that they prepared last by this number.
 RESET_LINGER = struct.pack("ii", 1, 0)
-_REFUSED_BY_ENGINE = (1792).to_bytes(2, "little")  # Cannot execute statement in a READ ONLY transaction.
-_FIRST_ERROR_BYTES = 7
 
 
 class Ending(enum.StrEnum):
@@ -37,35 +40,6 @@ class Ending(enum.StrEnum):
     FIN = "fin"
     RST = "rst"
     SILENCE = "silence"
-
-
-class Desk(Protocol):
-    """What an instance decides about the commands that reach it."""
-
-    @property
-    def latency_s(self) -> float:
-        """Seconds by which every answer is late."""
-        ...
-
-    @property
-    def refuses_writes(self) -> bool:
-        """Whether a write is answered with 1290."""
-        ...
-
-    def query(self, front: Front, text: bytes, *, is_prepared: bool) -> bytes | None:
-        """Return what the engine is to run, None when it gets nothing; raises Refused."""
-        ...
-
-    def engine_id_of(self, connection_id: int) -> int | None:
-        """Return the engine's id of one of the instance's sessions."""
-        ...
-
-    async def reset(self, front: Front, command: bytes) -> bytes:
-        """Carry out COM_RESET_CONNECTION or COM_CHANGE_USER at the engine; return the final payload."""
-        ...
-
-    def gone(self, front: Front) -> None:
-        """Take the connection out of the books."""
 
 
 class Front(asyncio.Protocol):
@@ -77,35 +51,42 @@ class Front(asyncio.Protocol):
         user: Who logged in.
         nonce: What the password was proven with.
         attributes: What the client said of itself ("program_name" and so on).
+        is_writing: Whether what it asked last may write something.
         has_written: Whether its open transaction may have written something.
+        on_answer: Called in the place of answering; nothing is answered any more then.
     """
 
     connection_id: int
     engine_id: int
     is_forgotten: bool
     is_lost: bool
-    is_silent: bool
     nonce: bytes
     user: str
 
-    def __init__(self, desk: Desk, connection_id: int, engine_id: int) -> None:
+    def __init__(self, desk: Desk[Front], connection_id: int, engine_id: int) -> None:
         self.connection_id, self.engine_id = connection_id, engine_id
         self.user, self.nonce = "", b""
         self.attributes: dict[str, str] = {}
-        self.has_written = False
+        self.is_writing = self.has_written = False
         self.back: Back | None = None
         self.transport: asyncio.Transport | None = None
         self.on_answer: Callable[[], None] | None = None
-        self.is_silent = self.is_forgotten = self.is_lost = False
+        self.is_forgotten = self.is_lost = False
         self._desk = desk
         self._packets: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
-        self._buffer = b""
-        self._left = 0
-        self._sends_file = False
-        self._is_busy = False
+        self._frames = Frames()
+        self._answers = Answers(status=Status.AUTOCOMMIT, ends_with_ok=False)
+        self._refusal: Refusal | None = None
+        self._preparing: bytes | None = None
+        self._prepared: dict[int, bytes] = {}
+        self._is_resetting = self._is_muted = False
         self._task: asyncio.Task[None] | None = None
-        self._outbox: deque[tuple[float, bytes]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._outbox = Outbox(self.write)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it neither reads nor writes for now."""
+        return self._outbox.is_held
 
     # --- asyncio's calls --------------------------------------------------------------------------------------------
 
@@ -117,8 +98,7 @@ class Front(asyncio.Protocol):
         """The connection has ended."""
         self.is_lost = True
         self._packets.put_nowait(None)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._outbox.clear()
         if self._task is not None:
             self._task.cancel()
         back, self.back = self.back, None
@@ -144,23 +124,18 @@ class Front(asyncio.Protocol):
             self.end(Ending.RST)  # What a rebooted host's kernel answers to a connection that it does not know.
         elif self.back is None:
             self._collect(data)
-        elif self._left or self._buffer or self._is_busy or self._sends_file:
-            self._parse(data)
-        elif len(data) > HEADER_BYTES and len(data) == HEADER_BYTES + int.from_bytes(data[:3], "little"):
-            self._forward(data)  # By far the usual case: one whole command.
+        elif self._frames or self._is_busy or not _is_one_frame(data):
+            self._frames.add(data)
+            self._go_on()
         else:
-            self._parse(data)
+            self._obey(data)  # By far the usual case.
 
     # --- logging in -------------------------------------------------------------------------------------------------
 
     def _collect(self, data: bytes) -> None:
-        self._buffer += data
-        while len(self._buffer) >= HEADER_BYTES:
-            end = HEADER_BYTES + int.from_bytes(self._buffer[:3], "little")
-            if len(self._buffer) < end:
-                return
-            self._packets.put_nowait((self._buffer[3], self._buffer[HEADER_BYTES:end]))
-            self._buffer = self._buffer[end:]
+        self._frames.add(data)
+        while (frame := self._frames.frame()) is not None:
+            self._packets.put_nowait((frame[3], frame[HEADER_BYTES:]))
 
     async def packet(self) -> tuple[int, bytes]:
         """Return the next packet of the log-in; raises ConnectionResetError when the client has gone."""
@@ -174,72 +149,73 @@ class Front(asyncio.Protocol):
         if self.transport is not None and not self.is_lost:
             self.transport.write(data)
 
+    def join(self, back: Back, *, ends_with_ok: bool) -> None:
+        """Be logged in; `ends_with_ok`: rows end with an OK packet (CLIENT_DEPRECATE_EOF)."""
+        self.back = back
+        self._answers = Answers(status=Status.AUTOCOMMIT, ends_with_ok=ends_with_ok)
+
     # --- the client's commands --------------------------------------------------------------------------------------
 
-    def _parse(self, data: bytes) -> None:
-        if self._left and not self._is_busy:
-            head, data = data[: self._left], data[self._left :]
-            self._left -= len(head)
-            self._to_engine(head)
-        data, self._buffer = self._buffer + data, b""
-        while data and not self._is_busy and self.back is not None:
-            size = HEADER_BYTES + int.from_bytes(data[:3], "little")
-            if len(data) < HEADER_BYTES or (len(data) < size and not self._may_stream(data)):
-                break
-            if size == HEADER_BYTES:
-                self._sends_file = False  # An empty packet ends LOAD DATA LOCAL.
-            self._left = max(size - len(data), 0)
-            frame, data = data[:size], data[size:]
-            self._forward(frame)
-        self._buffer = data
+    @property
+    def _is_busy(self) -> bool:
+        return self._answers.is_owed or self._is_resetting or self._is_muted or self.is_silent
 
-    def _may_stream(self, data: bytes) -> bool:
-        return len(data) >= _STREAMED_BYTES and not self._desk.refuses_writes
+    def _go_on(self) -> None:
+        """Take up what the client has sent meanwhile."""
+        while self.back is not None and not self.is_silent:
+            if self._answers.wants_file:
+                if (frame := self._frames.frame()) is None:
+                    return
+                self._answers.wants_file = len(frame) > HEADER_BYTES  # An empty packet ends LOAD DATA LOCAL.
+                self.back.write(frame)
+            elif self._is_busy or (command := self._frames.command()) is None:
+                return
+            else:
+                self._obey(command)
 
-    def _forward(self, frame: bytes) -> None:
-        if frame[3] == 0 and not self._sends_file and len(frame) > HEADER_BYTES:
-            frame = self._command(frame)
-        if frame:
-            self._to_engine(frame)
-
-    def _to_engine(self, data: bytes) -> None:
-        if self.back is not None:
-            self.back.write(data)
-
-    def _command(self, frame: bytes) -> bytes:
-        self.on_answer = None
-        if self.back is not None:
-            self.back.is_first = True
-        match frame[4]:
+    def _obey(self, frames: bytes) -> None:
+        self.is_writing, self._refusal, self._preparing = False, None, None
+        command = frames[HEADER_BYTES] if len(frames) > HEADER_BYTES else None
+        match command:
             case Command.QUERY | Command.STMT_PREPARE:
-                return self._statement(frame)
+                self._order(frames, command, payload_of(frames)[1:])
+            case Command.STMT_EXECUTE:
+                self._order(frames, command, self._prepared.get(_number(frames), b""))
             case Command.RESET_CONNECTION | Command.CHANGE_USER:
-                self._is_busy = True
-                self._task = asyncio.get_running_loop().create_task(self._reset(frame[HEADER_BYTES:]))
-                return b""
+                self._is_resetting = True
+                self._task = asyncio.get_running_loop().create_task(self._reset(payload_of(frames)))
             case Command.PROCESS_KILL:
-                return self._process_kill(frame)
+                self._process_kill(_number(frames))
             case _:
-                return frame
+                if command == Command.STMT_CLOSE:
+                    self._prepared.pop(_number(frames), None)
+                self._to_engine(frames)
 
-    def _statement(self, frame: bytes) -> bytes:
-        text = frame[HEADER_BYTES + 1 :]
-        try:
-            wanted = self._desk.query(self, text, is_prepared=frame[4] == Command.STMT_PREPARE)
-        except Refused as refused:
-            self.send(error_packet(1, refused.errno, refused.sentence))
-            return b""
-        if wanted is None:
-            return b""
-        return frame if wanted is text else packet(0, frame[4:5] + wanted)
+    def _to_engine(self, frames: bytes) -> None:
+        if self.back is not None:
+            self._answers.expect(frames[HEADER_BYTES] if len(frames) > HEADER_BYTES else -1)
+            self.back.write(frames)
 
-    def _process_kill(self, frame: bytes) -> bytes:
-        (number,) = struct.unpack_from("<I", frame, HEADER_BYTES + 1)
+    def _order(self, frames: bytes, command: int, text: bytes) -> None:
+        order = self._desk.order(self, command, text)
+        if order is None:
+            self._is_muted = True
+            return
+        self._refusal = order.refusal
+        if command == Command.STMT_PREPARE:
+            self._preparing = text
+        if order.text is text:
+            self._to_engine(frames)
+        else:
+            command = Command.QUERY if order.refusal else command
+            self._to_engine(command_packets(bytes([command]) + order.text))
+
+    def _process_kill(self, number: int) -> None:
         engine_id = self._desk.engine_id_of(number)
         if engine_id is None:
-            self.send(error_packet(1, 1094, f"Unknown thread id: {number}"))
-            return b""
-        return packet(0, frame[4:5] + struct.pack("<I", engine_id))
+            self.send(unknown_thread(number).packet(1))
+        else:
+            self._to_engine(packet(0, struct.pack("<BI", Command.PROCESS_KILL, engine_id)))
 
     async def _reset(self, command: bytes) -> None:
         try:
@@ -247,43 +223,54 @@ class Front(asyncio.Protocol):
         except OSError:
             self.end(Ending.FIN)  # The engine's session has gone meanwhile.
         finally:
-            self._is_busy = False
-        self._parse(b"")
+            self._is_resetting = False
+        self._go_on()
+
+    def was_reset(self) -> None:
+        """Know that the session is as after log-in."""
+        self.has_written = False
+        self._answers.status = Status.AUTOCOMMIT
+        self._prepared.clear()
 
     # --- the engine's answers ---------------------------------------------------------------------------------------
 
-    def first_answer(self, data: bytes) -> bytes | None:
-        """Look at the first bytes that answer a command; return what the client gets, None for nothing."""
+    def answered(self, data: bytes) -> None:
+        """Take what the engine answers."""
+        if self._is_muted:
+            return
         if self.on_answer is not None:
-            lose, self.on_answer = self.on_answer, None
-            lose()
-            return None
-        if len(data) <= HEADER_BYTES:
-            return data
-        if data[4] == LOCAL_FILE:
-            self._sends_file = True
-        elif data[4] == ERR and data[5:_FIRST_ERROR_BYTES] == _REFUSED_BY_ENGINE and self._desk.refuses_writes:
-            return error_packet(data[3], READ_ONLY_ERRNO, READ_ONLY)
-        return data
+            self._is_muted = True
+            self.on_answer()
+            return
+        was_owed, before = self._answers.is_owed, self._answers.status
+        passed, end = self._answers.taken(data)
+        if was_owed and end:
+            end = self._ended(end, before)
+        if passed or end:
+            self.send(passed + end)
+        if not self._is_busy and self._frames:
+            self._go_on()
+
+    def _ended(self, end: bytes, before: int) -> bytes:
+        """Learn from the packet that ends an answer; return what the client gets in its place."""
+        is_error = end[HEADER_BYTES] == ERR
+        is_open = bool((before if is_error else self._answers.status) & Status.IN_TRANSACTION)
+        if is_error and not before & Status.AUTOCOMMIT:
+            is_open = True  # What failed may have opened one; an error does not tell.
+        self.has_written = is_open and (self.has_written or self.is_writing)
+        if is_error:
+            told = self._desk.error(self, end)
+            self._is_muted = told is None
+            return told or b""
+        if self._refusal is not None:
+            return self._refusal.packet(end[3])
+        if self._preparing is not None:
+            self._prepared[self._answers.statement_id] = self._prepared[_NEWEST] = self._preparing
+        return end
 
     def send(self, data: bytes) -> None:
         """Give the client an answer: now, late, or when the instance speaks again."""
-        latency_s = self._desk.latency_s
-        if not latency_s and not self._outbox and not self.is_silent:
-            self.write(data)
-            return
-        loop = asyncio.get_running_loop()
-        self._outbox.append((loop.time() + latency_s, data))
-        if self._timer is None and not self.is_silent:
-            self._timer = loop.call_at(self._outbox[0][0], self._send_due)
-
-    def _send_due(self) -> None:
-        self._timer = None
-        loop = asyncio.get_running_loop()
-        while self._outbox and not self.is_silent and self._outbox[0][0] <= loop.time():
-            self.write(self._outbox.popleft()[1])
-        if self._outbox and not self.is_silent:
-            self._timer = loop.call_at(self._outbox[0][0], self._send_due)
+        self._outbox.put(data, self._desk.latency_s)
 
     def engine_gone(self) -> None:
         """End as MySQL does when a session is killed, unless this instance says nothing any more."""
@@ -295,14 +282,14 @@ class Front(asyncio.Protocol):
 
     def silence(self) -> None:
         """Neither read nor write any more."""
-        self.is_silent = True
+        self._outbox.is_held = True
         self.pause_reading()
 
     def speak(self) -> None:
         """Go on where it was silenced."""
-        self.is_silent = False
-        self._send_due()
+        self._outbox.release()
         self.resume_reading()
+        self._go_on()
         if self.back is None:
             self.end(Ending.FIN)
 
@@ -325,7 +312,7 @@ class Front(asyncio.Protocol):
 
     def forget(self) -> None:
         """Be a connection that the host has no memory of: silent until the client sends, then reset."""
-        self.is_forgotten, self.is_silent = True, False
+        self.is_forgotten, self._outbox.is_held = True, False
         self._outbox.clear()
         self.resume_reading()
 
@@ -341,3 +328,11 @@ class Front(asyncio.Protocol):
             transport.abort()
         elif transport is not None:
             transport.close()
+
+
+def _is_one_frame(data: bytes) -> bool:
+    return len(data) > HEADER_BYTES and len(data) == HEADER_BYTES + int.from_bytes(data[:3], "little")
+
+
+def _number(frames: bytes) -> int:
+    return int.from_bytes(frames[HEADER_BYTES + 1 : HEADER_BYTES + 5], "little")

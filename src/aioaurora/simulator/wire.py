@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     import socket
 
-HEADER_BYTES = 4
+HEADER_BYTES, LARGEST_FRAME = 4, 0xFFFFFF
 OK, ERR, EOF, LOCAL_FILE = 0x00, 0xFF, 0xFE, 0xFB
+_EOF_BYTES = 5
 UTF8MB4 = 45  # utf8mb4_general_ci: every engine knows it.
 LARGEST_MARIADB_COLLATION = 247  # MySQL 8 says 255 (utf8mb4_0900_ai_ci), which MariaDB would take for latin1.
 
@@ -32,15 +33,32 @@ class Flag(enum.IntFlag):
     PLUGIN_AUTH = 1 << 19
     ATTRIBUTES = 1 << 20
     LENENC_AUTH = 1 << 21
+    DEPRECATE_EOF = 1 << 24
+    OPTIONAL_METADATA = 1 << 25
     ZSTD = 1 << 26
     QUERY_ATTRIBUTES = 1 << 27
     MULTI_FACTOR = 1 << 28
     ABOVE = 7 << 29
 
 
+class Status(enum.IntFlag):
+    """Flags of OK and EOF packets that the relay looks at."""
+
+    IN_TRANSACTION = 1
+    AUTOCOMMIT = 2
+    MORE_RESULTS = 8
+    CURSOR_EXISTS = 64
+
+
 # What cannot be relayed byte for byte, or belongs to the relay's own log-in.
 RELAYED = 0xFFFFFFFF & ~int(
-    Flag.TLS | Flag.COMPRESS | Flag.ZSTD | Flag.QUERY_ATTRIBUTES | Flag.MULTI_FACTOR | Flag.ABOVE
+    Flag.TLS
+    | Flag.COMPRESS
+    | Flag.ZSTD
+    | Flag.OPTIONAL_METADATA
+    | Flag.QUERY_ATTRIBUTES
+    | Flag.MULTI_FACTOR
+    | Flag.ABOVE
 )
 OWN_LOGIN = Flag.LONG_PASSWORD | Flag.PROTOCOL_41 | Flag.TRANSACTIONS | Flag.SECURE_CONNECTION | Flag.PLUGIN_AUTH
 
@@ -51,11 +69,17 @@ class Command(enum.IntEnum):
     QUIT = 0x01
     INIT_DB = 0x02
     QUERY = 0x03
+    FIELD_LIST = 0x04
+    STATISTICS = 0x09
     PROCESS_KILL = 0x0C
     PING = 0x0E
     CHANGE_USER = 0x11
     STMT_PREPARE = 0x16
     STMT_EXECUTE = 0x17
+    STMT_CLOSE = 0x19
+    STMT_RESET = 0x1A
+    SET_OPTION = 0x1B
+    STMT_FETCH = 0x1C
     RESET_CONNECTION = 0x1F
 
 
@@ -74,6 +98,14 @@ class EngineError(Exception):
 def packet(sequence: int, payload: bytes) -> bytes:
     """Frame one payload of less than 16 MB."""
     return struct.pack("<I", len(payload) | (sequence & 0xFF) << 24) + payload
+
+
+def command_packets(payload: bytes) -> bytes:
+    """Frame a command of any size."""
+    if len(payload) < LARGEST_FRAME:
+        return packet(0, payload)
+    starts = range(0, len(payload) + 1, LARGEST_FRAME)
+    return b"".join(packet(number, payload[at : at + LARGEST_FRAME]) for number, at in enumerate(starts))
 
 
 def error_packet(sequence: int, errno: int, sentence: str, state: str = "HY000") -> bytes:
@@ -109,6 +141,15 @@ def lenenc_bytes(data: bytes, at: int) -> tuple[bytes, int]:
     size, at = lenenc(data, at)
     end = at + (size or 0)
     return data[at:end], end
+
+
+def status_of(payload: bytes) -> int:
+    """Read the flags of an OK or EOF packet."""
+    if payload[0] == EOF and len(payload) == _EOF_BYTES:
+        return int.from_bytes(payload[3:], "little")
+    _, at = lenenc(payload, 1)
+    _, at = lenenc(payload, at)
+    return int.from_bytes(payload[at : at + 2], "little")
 
 
 def native_scramble(password: str, nonce: bytes) -> bytes:
@@ -212,6 +253,18 @@ class LoginRequest:
             plugin=plugin.decode("ascii", "replace") or "mysql_native_password",
             attributes=attributes,
         )
+
+
+def change_of_user(command: bytes) -> tuple[str, bytes, bytes]:
+    """Read a COM_CHANGE_USER: user, proof of the password, schema; raises ValueError when it is cut short."""
+    if command.count(0, 1) == 0:
+        raise ValueError("the user's name does not end")
+    user, at = _terminated(command, 1)
+    size, start = command[at : at + 1], at + 1
+    end = start + (size[0] if size else 0)
+    if not size or len(command) <= end:
+        raise ValueError("the proof of the password or the schema is missing")
+    return user.decode("utf-8", "replace"), command[start:end], _terminated(command, end)[0]
 
 
 def _terminated(payload: bytes, at: int) -> tuple[bytes, int]:

@@ -235,9 +235,7 @@ class _Conductor:
     def _peak_connects(self, instance: str, since: float) -> dict[Side, int]:
         """Count log-ins; those of our Cluster include its monitor's."""
         knocks = [each for each in self._sim.instances[instance].knocks if each.ended_at >= since]
-        plain = [(each.began_at, each.ended_at) for each in knocks if each.user == _PLAIN_USER]
-        ours = [(each.began_at, each.ended_at) for each in knocks if each.user == self._sim.user]
-        return {Side.OURS: judge.peak(ours), Side.PLAIN: judge.peak(plain)}
+        return judge.connects_at_once(knocks, plain_user=_PLAIN_USER)
 
     async def _returned(self, old: str, since: float) -> None:
         """Wait until the old writer is back, as the next failover needs a reader that is up."""

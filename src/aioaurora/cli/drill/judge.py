@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from aioaurora.cli.drill.ledger import Ledger
+    from aioaurora.simulator.conditions import Knock
 
 # What the driver promises with its default options.
 MEDIAN_WITHIN_S, WORST_WITHIN_S, DETECTED_WITHIN_S = 0.15, 0.5, 3.0
@@ -311,6 +312,15 @@ def _longest_hang_s(own: Ledger, scene: Scene) -> float:
 def _repeated_in(all_of_it: Ledger, window: Ledger, held: frozenset[str]) -> int:
     here = {(each.side, each.client, each.unit) for each in window.attempts}
     return len(here.intersection(books.repeated(all_of_it.attempts, held)))
+
+
+def connects_at_once(knocks: Iterable[Knock], *, plain_user: str) -> dict[Side, int]:
+    """Say how many log-ins were under way at once, refused ones too; one that is nobody's counts as ours."""
+    spans: dict[Side, list[tuple[float, float]]] = {side: [] for side in Side}
+    for each in knocks:
+        side = Side.PLAIN if each.user == plain_user else Side.OURS
+        spans[side].append((each.began_at, each.ended_at))
+    return {side: peak(each) for side, each in spans.items()}
 
 
 def peak(spans: Iterable[tuple[float, float]]) -> int:
