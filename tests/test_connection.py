@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
 import time
 
 import aiomysql
@@ -12,8 +12,8 @@ from pymysql import err
 
 from aioaurora import errors
 from aioaurora._core.verdict import Scope
-from aioaurora.connection import Connection
 from aioaurora.errors import Outcome, Role
+from tests.connected import SECRET, Told, connected, execute
 from tests.io.scripted_server import (
     AUTOCOMMIT,
     IN_TRANS,
@@ -28,98 +28,6 @@ from tests.io.scripted_server import (
     silence,
 )
 from tests.io.scripted_server import err as refusal
-
-SECRET = "not-to-be-seen"
-
-
-class Told:
-    """What a connection told its cluster."""
-
-    def __init__(self):
-        self.reports, self.abandoned, self.redialled = [], [], 0
-
-    def report(self, _connection, scope, error):
-        """Note what broke."""
-        self.reports.append((scope, type(error)))
-
-    def abandon(self, connection):
-        """Note that its socket is gone already."""
-        self.abandoned.append(connection.closed)
-
-    async def redial(self, connection):
-        """Go to the same server."""
-        self.redialled += 1
-        await connection.reopen()
-
-
-@contextlib.asynccontextmanager
-async def connected(server, told=None, *, role=Role.WRITER, autocommit=None, **keywords):
-    """Give a connection as the cluster would have made it."""
-    told = told or Told()
-    connection = Connection(
-        host="127.0.0.1", port=server.port, user="app", password=SECRET, autocommit=autocommit,
-        report=told.report, abandon=told.abandon, redial=told.redial, **keywords,
-    )  # fmt: skip
-    await connection._connect()
-    connection.bind(instance="db-1", role=role, epoch=3, generation=1)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-async def execute(connection, text):
-    """Run a statement through a cursor."""
-    async with connection.cursor() as cursor:
-        await cursor.execute(text)
-        return await cursor.fetchall()
-
-
-DEATHS = {
-    # statement: (status before, outcome)
-    "SELECT 1": (AUTOCOMMIT, Outcome.ROLLED_BACK),
-    "INSERT INTO t VALUES (1)": (AUTOCOMMIT, Outcome.UNKNOWN),
-    "UPDATE t SET a = 1": (AUTOCOMMIT | IN_TRANS, Outcome.ROLLED_BACK),
-    "DELETE FROM t": (0, Outcome.ROLLED_BACK),
-    "COMMIT": (IN_TRANS, Outcome.UNKNOWN),
-    "COMMIT ": (0, Outcome.ROLLED_BACK),
-    "ROLLBACK": (IN_TRANS, Outcome.ROLLED_BACK),
-    "START TRANSACTION": (IN_TRANS, Outcome.UNKNOWN),
-    "DROP TABLE t": (AUTOCOMMIT, Outcome.UNKNOWN),
-    "CALL p()": (AUTOCOMMIT, Outcome.UNKNOWN),
-    "SELECT f(1)": (AUTOCOMMIT, Outcome.UNKNOWN),
-    "RELEASE SAVEPOINT s; COMMIT": (IN_TRANS, Outcome.UNKNOWN),
-}
-
-
-@pytest.mark.parametrize("death", [hang_up, reset])
-@pytest.mark.parametrize(("statement", "before", "outcome"), [(s, b, o) for s, (b, o) in DEATHS.items()])
-async def test_a_lost_answer_tells_what_became_of_the_work(statement, before, outcome, death):
-    """Unknown where the answer to a COMMIT or an autocommit write was outstanding, and nowhere else (case 37)."""
-    told = Told()
-    async with ScriptedServer({"SELECT 0": ok(before), statement: death}) as server, connected(server, told) as conn:
-        await conn.query("SELECT 0")
-
-        with pytest.raises(errors.ConnectionLost) as caught:
-            await conn.query(statement)
-
-    assert caught.value.outcome is outcome
-    assert caught.value.retryable is (outcome is not Outcome.UNKNOWN)
-    assert (caught.value.instance, caught.value.epoch) == ("db-1", 3)
-    is_commit = outcome is Outcome.UNKNOWN and bool(before & IN_TRANS)
-    assert isinstance(caught.value, errors.CommitOutcomeUnknown) is is_commit
-    assert caught.value.__cause__ is not None
-    assert told.reports == [(Scope.SESSION, type(caught.value))]
-    assert not conn.get_transaction_status()
-
-
-async def test_a_reader_leaves_nothing_unknown():
-    """It accepts no writes, so none can have happened."""
-    async with ScriptedServer({"INSERT": hang_up}) as server, connected(server, role=Role.READER) as conn:
-        with pytest.raises(errors.ConnectionLost) as caught:
-            await conn.query("INSERT INTO t VALUES (1)")
-
-    assert caught.value.outcome is Outcome.ROLLED_BACK
 
 
 @pytest.mark.parametrize(("before", "outcome"), [(AUTOCOMMIT, Outcome.NOTHING_SENT), (IN_TRANS, Outcome.ROLLED_BACK)])
@@ -272,7 +180,6 @@ async def test_a_deadlock_ends_the_transaction():
 REFUSALS = {
     "INSERT INTO t VALUES (1)": (AUTOCOMMIT, Outcome.REFUSED),
     "UPDATE t SET a = 1": (IN_TRANS, Outcome.ROLLED_BACK),
-    "COMMIT": (IN_TRANS, Outcome.ROLLED_BACK),
     "CALL p()": (AUTOCOMMIT, Outcome.UNKNOWN),
     "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)": (AUTOCOMMIT, Outcome.UNKNOWN),
 }
@@ -295,6 +202,19 @@ async def test_a_writer_that_says_it_is_a_reader_was_demoted(statement, before, 
     assert caught.value.args[0] == errno
     assert caught.value.__cause__.args[0] == errno
     assert told.reports == [(Scope.ROLE, errors.WriterDemoted)]
+
+
+@pytest.mark.parametrize(("errno", "outcome"), [(1290, Outcome.ROLLED_BACK), (1836, Outcome.UNKNOWN)])
+async def test_only_1290_says_that_a_commit_was_not_done(errno, outcome):
+    """Any other error may come after it (case 61)."""
+    answers = {"BEGIN": ok(IN_TRANS), "COMMIT": refusal(errno), "SELECT @@innodb_read_only": rows(("1",))}
+    async with ScriptedServer(answers) as server, connected(server) as conn:
+        await conn.begin()
+
+        with pytest.raises(errors.WriterDemoted) as caught:
+            await conn.commit()
+
+    assert caught.value.outcome is outcome
 
 
 async def test_a_read_only_transaction_of_the_callers_is_no_demotion():
@@ -367,6 +287,110 @@ async def test_a_select_may_open_a_transaction():
 
         assert conn.get_transaction_status()
         assert repr(conn) == "<Connection db-1 writer epoch=3 | in transaction>"
+
+
+@pytest.mark.filterwarnings("ignore:Previous unbuffered result")
+@pytest.mark.parametrize("end", ["fetch", "close", "next statement"])
+async def test_an_unbuffered_select_does_not_swallow_a_lost_transaction(end):
+    """Its last packet is where the flag falls, however that is read (case 39)."""
+    answers = {"BEGIN": ok(IN_TRANS | AUTOCOMMIT), "SELECT": [*rows(("1",), status=IN_TRANS)[:-1], eof(AUTOCOMMIT)]}
+    async with ScriptedServer(answers) as server, connected(server) as conn:
+        await conn.begin()
+        cursor = await conn.cursor(aiomysql.SSCursor)
+        await cursor.execute("SELECT a FROM t")
+        await cursor.fetchone()
+
+        with pytest.raises(errors.TransactionLost) as caught:
+            await {"fetch": cursor.fetchone, "close": cursor.close, "next statement": conn.commit}[end]()
+
+        assert caught.value.outcome is Outcome.ROLLED_BACK
+        assert "COMMIT" not in server.statements
+        await conn.query("SELECT 2")
+
+
+async def test_what_another_cursor_left_unread_is_judged_by_its_own_text():
+    """The COMMIT that a second cursor drains ended the transaction, not the statement that comes after."""
+    answers = {"BEGIN": ok(IN_TRANS), "INSERT": [ok(IN_TRANS | MORE), ok(0)], "UPDATE": [ok(IN_TRANS | MORE), ok(0)]}
+    async with ScriptedServer(answers) as server, connected(server) as conn:
+        first, second = await conn.cursor(), await conn.cursor()
+        await conn.begin()
+        await first.execute("INSERT INTO t VALUES (1); COMMIT")
+        await second.execute("SELECT 1")
+
+        await conn.begin()
+        await first.execute("UPDATE t SET a = 1; SELECT 1")
+        with pytest.raises(errors.TransactionLost) as caught:
+            await second.execute("DELETE FROM t")
+
+        assert caught.value.outcome is Outcome.ROLLED_BACK
+        assert server.statements[-1] == "UPDATE t SET a = 1; SELECT 1"
+
+
+async def test_a_statement_is_not_excused_by_a_commit_behind_it():
+    """The flag falls with the UPDATE: it ran outside; the COMMIT of its packet had nothing to commit (case 39)."""
+    answers = {"BEGIN": ok(IN_TRANS | AUTOCOMMIT), "UPDATE": [ok(AUTOCOMMIT | MORE), ok(AUTOCOMMIT)]}
+    async with ScriptedServer(answers) as server, connected(server) as conn:
+        await conn.begin()
+
+        with pytest.raises(errors.TransactionLost) as caught:
+            await conn.query("UPDATE t SET a = 1; COMMIT")
+
+        assert caught.value.outcome is Outcome.UNKNOWN
+        await conn.query("SELECT 1")
+
+
+@pytest.mark.parametrize("use", ["ping", "show_warnings", "select_db", "kill"])
+async def test_a_transaction_that_vanishes_is_told_by_every_answer(use):
+    """Whatever comes with the flag off is the signal; a COMMIT after it would seem to succeed (case 39)."""
+    answers = {"BEGIN": ok(IN_TRANS | AUTOCOMMIT), "SHOW": rows(("x",)), "": ok(AUTOCOMMIT)}
+    arguments = {"select_db": ("x",), "kill": (1,)}
+    async with ScriptedServer(answers) as server, connected(server) as conn:
+        await conn.begin()
+
+        with pytest.raises(errors.TransactionLost) as caught:
+            await getattr(conn, use)(*arguments.get(use, ()))
+
+    assert caught.value.outcome is Outcome.ROLLED_BACK
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(0, Outcome.NOTHING_SENT), (IN_TRANS, Outcome.ROLLED_BACK)])
+async def test_an_error_of_what_may_have_committed_leaves_no_guess(status, outcome):
+    """DDL commits what is open and may fail then; its ERR packet has no flag, so the next word is asked for."""
+    answers = {"BEGIN": ok(IN_TRANS), "CREATE": refusal(1050), "SELECT @@": rows(("0",), status=status)}
+    async with ScriptedServer(answers) as server, connected(server) as conn:
+        await conn.begin()
+        with pytest.raises(err.OperationalError, match="scripted"):
+            await conn.query("CREATE TABLE t (a INT)")
+
+        conn.lose("gone")
+
+        with pytest.raises(errors.ConnectionLost) as caught:
+            await conn.query("SELECT 1")
+        assert caught.value.outcome is outcome
+
+
+async def test_an_error_of_what_may_have_committed_is_unknown_if_nobody_answers():
+    """What was open when CREATE TABLE failed may have been committed by it."""
+    told = Told()
+    answers = {"BEGIN": ok(IN_TRANS), "CREATE": refusal(1050), "SELECT @@": hang_up}
+    async with ScriptedServer(answers) as server, connected(server, told) as conn:
+        await conn.begin()
+
+        with pytest.raises(errors.CommitOutcomeUnknown):
+            await conn.query("CREATE TABLE t (a INT)")
+
+    assert told.reports == [(Scope.SESSION, errors.CommitOutcomeUnknown)]
+
+
+async def test_an_error_of_a_write_is_not_asked_about():
+    """It leaves its transaction open: no round trip for it."""
+    async with ScriptedServer({"BEGIN": ok(IN_TRANS), "INSERT": refusal(1062)}) as server, connected(server) as conn:
+        await conn.begin()
+
+        with pytest.raises(err.IntegrityError):
+            await conn.query("INSERT INTO t VALUES (1)")
+
+        assert server.statements[-1] == "INSERT INTO t VALUES (1)"
 
 
 async def test_an_unbuffered_select_tells_its_status_at_its_end():
@@ -575,6 +599,99 @@ async def test_ping_without_reconnecting_says_what_it_is():
     assert told.redialled == 0
 
 
+# --- closing it -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_acknowledged_is_not_lost_while_saying_goodbye():
+    """A loss within that second is nobody's: a retry would do the transfer twice."""
+    told = Told()
+    answers = {"INSERT": ok(IN_TRANS), "COMMIT": after(ok(0))}
+    async with ScriptedServer(answers) as server, connected(server, told) as conn:
+        await conn.query("INSERT INTO t VALUES (1)")
+        await conn.commit()
+        closing = asyncio.create_task(conn.ensure_closed())
+        await asyncio.sleep(0.1)
+
+        conn.lose("db-2 is the writer now")
+
+        await closing
+        assert repr(conn) == "<Connection db-1 writer epoch=3 | closed>"
+        with pytest.raises(err.InterfaceError, match="Not connected"):
+            await conn.query("SELECT 1")
+    assert told.reports == []
+
+
+async def test_what_was_closed_here_is_no_sign_of_a_failing_instance():
+    """Two connections closed while busy must not start a search; whoever waits hears of the outcome."""
+    told = Told()
+    async with ScriptedServer({"INSERT": silence}) as server, connected(server, told) as conn:
+        task = asyncio.create_task(conn.query("INSERT INTO t VALUES (1)"))
+        await asyncio.sleep(0.1)
+
+        conn.close()
+
+        with pytest.raises(errors.OutcomeUnknown, match="closed here"):
+            await task
+    assert told.reports == []
+
+
+async def test_a_child_process_ends_nothing_of_its_parents():
+    """It shares the socket and the selector: no goodbye (case 66)."""
+
+    def collect():
+        conn.__del__()
+
+    def ensure_closed():
+        with pytest.raises(StopIteration):
+            conn.ensure_closed().send(None)
+
+    async with ScriptedServer() as server, connected(server) as conn:
+        for end in (conn.close, conn.abort, collect, ensure_closed):
+            assert in_child(end) == "None"
+        await asyncio.sleep(0.1)
+
+        assert len(server.received) == 1
+        await conn.query("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda conn: conn.query("SELECT 1"),
+        lambda conn: conn.commit(),
+        lambda conn: conn.ping(),
+        lambda conn: conn.autocommit(True),
+        lambda conn: conn.next_result(),
+        lambda conn: conn.fetch_one(None),
+    ],
+    ids=["query", "commit", "ping", "autocommit", "next_result", "fetch_one"],
+)
+async def test_a_child_process_is_told_that_it_is_one(use):
+    """It would read the parent's answers (case 66)."""
+    async with ScriptedServer() as server, connected(server) as conn:
+        told = in_child(lambda: use(conn).send(None))
+
+        assert told.startswith(f"the connection was made in process {os.getpid()} and used in ")
+        assert len(server.received) == 1
+
+
+def in_child(work):
+    """Run `work` in a forked child; give what it returns or raises, as text."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            told = str(work())
+        except BaseException as error:  # noqa: BLE001 - The parent asserts.
+            told = str(error)
+        os.write(writing, told.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        return told.read()
+
+
 # --- what is shown --------------------------------------------------------------------------------------------------
 
 
@@ -586,18 +703,6 @@ async def test_no_password_shows():
             await conn.query("SELECT 1")
 
     assert SECRET not in shown + repr(caught.value) + str(vars(caught.value))
-
-
-async def test_multi_statement_losses_count_what_was_answered():
-    """The INSERT was answered; what was outstanding is a read."""
-    answers = {"INSERT": after(ok(AUTOCOMMIT | MORE), then=hang_up)}
-    async with ScriptedServer(answers) as server, connected(server) as conn:
-        await conn.query("INSERT INTO t VALUES (1); SELECT 1")
-
-        with pytest.raises(errors.ConnectionLost) as caught:
-            await conn.next_result()
-
-    assert caught.value.outcome is Outcome.ROLLED_BACK
 
 
 async def test_outcome_of_megabytes_is_judged_in_no_time():

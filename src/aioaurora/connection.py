@@ -5,10 +5,12 @@ whether the work may be done again. Only `ping(reconnect=True)`, which asks for 
 
     idle, lost                 the next use raises ConnectionLost, once; from then on it is closed
     waiting, lost              the waiting task gets ConnectionLost, OutcomeUnknown or CommitOutcomeUnknown
+    waiting, closed here       the same, and nobody is told that the instance may be failing
     cancelled while waiting    the socket is gone at once; the server is told through `abandon`
     refused as read-only       WriterDemoted, if the instance confirms that it is a reader; else the server's own error
     transaction gone           TransactionLost, if a statement that ends none finds that it has ended
     any other error            the server's own, untouched; the connection lives
+    in a forked child          WrongProcess; closing it there ends nothing
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ from aioaurora._io.session import Session
 from aioaurora.errors import (
     AioauroraError,
     CommitOutcomeUnknown,
-    ConnectionBusy,
     ConnectionLost,
     Outcome,
     OutcomeUnknown,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-_ASK = "SELECT @@innodb_read_only"
+_ASK = b"SELECT @@innodb_read_only"
 
 
 def _tell_nobody(connection: Connection, scope: Scope, error: BaseException) -> None:
@@ -102,10 +103,6 @@ class Connection(Session):
             return "busy"
         return "in transaction" if self.is_in_transaction else "idle"
 
-    def work(self) -> Work:
-        """What is under way, as an outcome is judged by."""
-        return dataclasses.replace(super().work(), read_only=self.role is Role.READER)
-
     @property
     def closed(self) -> bool:
         """Whether it can be used no more, as far as we know."""
@@ -132,12 +129,13 @@ class Connection(Session):
         self.server_status &= ~Status.IN_TRANS
         self.abort(loss if self._busy else None)
 
-    def _loss_of(self, work: Work, detail: str, errno: int = SERVER_LOST) -> ConnectionLost:
-        doubt = verdict.doubt_of(work)
+    def _loss_of(
+        self, work: Work, detail: str, errno: int = SERVER_LOST, *, outcome: Outcome | None = None
+    ) -> ConnectionLost:
+        outcome = outcome or verdict.outcome_of(work)
         kind = ConnectionLost
-        if doubt is not None:
-            kind = CommitOutcomeUnknown if doubt is Doubt.COMMIT else OutcomeUnknown
-        outcome = verdict.outcome_of(work)
+        if outcome is Outcome.UNKNOWN:
+            kind = CommitOutcomeUnknown if verdict.doubt_of(work) is Doubt.COMMIT else OutcomeUnknown
         return kind(self.instance, epoch=self.epoch, outcome=outcome, errno=errno, detail=detail)
 
     def _ensure_alive(self) -> None:
@@ -169,7 +167,6 @@ class Connection(Session):
     async def _cancelled(self, error: BaseException) -> None:
         was_sent = self._writer is not None and self.work().statement is not None
         await super()._failed(error)
-        self.server_status &= ~Status.IN_TRANS
         if was_sent:
             self._abandon(self)
 
@@ -178,63 +175,81 @@ class Connection(Session):
         errno = verdict.errno_of(told) if isinstance(told, Error) else None
         if isinstance(told, EOFError):
             told = error
+        detail = self._loss_detail or ("it was closed here" if self._writer is None else "")
         work = self.work()
         if errno in _NEVER_READ:
-            work = _unread(work)
-        loss = self._loss_of(work, self._loss_detail or sentence_of(told), errno or SERVER_LOST)
-        self.abort()
-        self._close_reason = str(loss)
-        self._result = None
-        self.server_status &= ~Status.IN_TRANS
-        scope = verdict.scope_of(errno) if errno is not None else Scope.SESSION
-        if not self._loss_detail:
-            self._report(self, scope if scope is Scope.INSTANCE else Scope.SESSION, loss)
+            work = dataclasses.replace(work, statement=None)
+        if told is error:  # The answer to the statement, if it came from the server at all.
+            work = dataclasses.replace(work, has_failed=errno in _UNDONE)
+        loss = self._loss_of(work, detail or sentence_of(told), errno or SERVER_LOST)
+        self._end_with(loss)
+        if not detail:  # Else whoever ended it knows.
+            is_instance = errno is not None and verdict.scope_of(errno) is Scope.INSTANCE
+            self._report(self, Scope.INSTANCE if is_instance else Scope.SESSION, loss)
         raise loss from error
 
+    def _end_with(self, error: ConnectionLost | WriterDemoted) -> None:
+        self.abort()
+        self._close_reason = str(error)
+        self._loss = self._result = None
+        self.server_status &= ~Status.IN_TRANS
+
     async def _answered_with(self, error: BaseException) -> None:
-        errno = verdict.errno_of(error) or 0
-        if self.role is not Role.WRITER or verdict.scope_of(errno) is not Scope.ROLE:
+        """See what an ERR packet leaves open: it says neither who the instance is, nor if a transaction is open."""
+        work, errno = self.work(), verdict.errno_of(error) or 0
+        may_be_demoted = self.role is Role.WRITER and verdict.scope_of(errno) is Scope.ROLE
+        if not may_be_demoted and not self._may_have_ended(work):
             return
-        outcome = verdict.refusal_of(self.work())
-        if not await self._is_demoted(error, outcome):
+        outcome = verdict.refusal_of(work, errno)
+        is_reader = await self._ask(error, work, outcome)
+        if not may_be_demoted or not is_reader:
             return  # The caller's own READ ONLY transaction, or a parameter.
         demoted = WriterDemoted(self.instance, epoch=self.epoch, outcome=outcome, errno=errno)
-        self.abort()
-        self._close_reason = str(demoted)
-        self._result = None
-        self.server_status &= ~Status.IN_TRANS
+        self._end_with(demoted)
         self._report(self, Scope.ROLE, demoted)
         raise demoted from error
 
-    async def _is_demoted(self, refused: BaseException, outcome: Outcome) -> bool:
-        """Ask the instance itself: the same numbers answer a caller who asked for READ ONLY."""
+    def _may_have_ended(self, work: Work) -> bool:
+        return work.in_transaction and ends_transaction(
+            work.statement or b"", at=work.answered, backslash_escapes=work.backslash_escapes
+        )
+
+    async def _ask(self, refused: BaseException, work: Work, outcome: Outcome) -> bool:
+        """Ask the instance whether it is a reader; the status of its answer is the truth about the transaction."""
         result = wire.Result(self)
         try:
-            self._send(Command.QUERY, _ASK.encode())
+            self._send(Command.QUERY, _ASK)
             await result.read()
         except Error as error:
-            if self._is_answer(error):
+            ended_here = self._writer is None
+            if not ended_here and self._is_answer(error):
                 return False
-            loss = ConnectionLost(self.instance, epoch=self.epoch, outcome=outcome, detail=sentence_of(error))
-            self.abort()
-            self._close_reason = str(loss)
-            self._loss = None
-            self._report(self, Scope.SESSION, loss)
+            loss = self._loss_of(work, sentence_of(error), outcome=outcome)
+            self._end_with(loss)
+            if not ended_here:
+                self._report(self, Scope.SESSION, loss)
             raise loss from refused
         except asyncio.CancelledError as error:
             await self._cancelled(error)
             raise
         finally:
             self._was_sent = False
+        self.server_status = result.server_status
         return result.rows is not None and str(result.rows[0][0]) == "1"
 
     def _transaction_ended(self) -> None:
         escapes = not self.server_status & Status.NO_BACKSLASH_ESCAPES
-        text = bytes(self._statement)
-        if ends_transaction(text, backslash_escapes=escapes):
+        text, at = bytes(self._statement), self._answered - 1
+        if ends_transaction(text, at=at, backslash_escapes=escapes):
             return
         # It ran outside, after its transaction was gone: under autocommit a write has been committed by itself.
-        ran = Work(statement=text, in_transaction=False, autocommit=self.get_autocommit(), backslash_escapes=escapes)
+        ran = Work(
+            statement=text,
+            answered=at,
+            in_transaction=False,
+            autocommit=self.get_autocommit(),
+            backslash_escapes=escapes,
+        )
         outcome = Outcome.UNKNOWN if verdict.doubt_of(ran) else Outcome.ROLLED_BACK
         raise TransactionLost(self.instance, epoch=self.epoch, outcome=outcome)
 
@@ -246,8 +261,7 @@ class Connection(Session):
         It is then connected to the present holder of its role. A transaction that was lost is never passed over:
         ConnectionLost is raised once, and only the next ping reconnects.
         """
-        if self._busy:
-            raise ConnectionBusy
+        self._refuse()
         if self._writer is None:
             self._tell_loss(reconnect=reconnect)
         else:
@@ -284,6 +298,6 @@ class Connection(Session):
 # 4031: the server gave the session up while it waited for us; what we sent since was never read.
 _NEVER_READ = frozenset({4031})
 
-
-def _unread(work: Work) -> Work:
-    return dataclasses.replace(work, statement=None)
+# 1053, 1927: servers look for a shutdown or a KILL when a statement is worked off and before it is committed
+# (mysql_execute_command, of MySQL and MariaDB). A write that is answered so was undone.
+_UNDONE = frozenset({1053, 1927})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -165,7 +166,6 @@ def test_an_outcome_is_exact(text, in_transaction, autocommit, outcome):
     assert outcome_of(work) is outcome
     assert outcome_of(dataclasses.replace(work, left_whole=False)) is (BACK if in_transaction else NOTHING)
     assert outcome_of(dataclasses.replace(work, statement=None)) is (BACK if in_transaction else NOTHING)
-    assert outcome_of(dataclasses.replace(work, read_only=True)) is BACK
 
 
 def test_answered_statements_of_a_packet_are_done():
@@ -178,6 +178,43 @@ def test_answered_statements_of_a_packet_are_done():
     assert outcome_of(call) is UNKNOWN
 
 
+@pytest.mark.parametrize(("in_transaction", "outcome"), [(False, NOTHING), (True, BACK)])
+def test_a_packet_that_was_answered_in_full_is_not_undone(in_transaction, outcome):
+    """An acknowledged COMMIT, INSERT or both: nothing was under way any more."""
+    for text, answered in [(b"COMMIT", 1), (b"INSERT INTO t VALUES (1)", 1), (b"INSERT INTO t VALUES (1); COMMIT", 2)]:
+        work = Work(statement=text, answered=answered, in_transaction=in_transaction, autocommit=True)
+
+        assert outcome_of(work) is outcome
+
+
+# text, in a transaction, answered, outcome when the next statement was answered with 1053 or 1927
+FAILURES = [
+    ("SELECT 1", False, 0, BACK),
+    ("INSERT INTO t VALUES (1)", False, 0, BACK),
+    ("INSERT INTO t VALUES (1)", True, 0, BACK),
+    ("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", False, 0, BACK),
+    ("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", False, 1, BACK),
+    ("INSERT INTO t VALUES (1); COMMIT", True, 0, BACK),
+    ("INSERT INTO t VALUES (1); COMMIT", True, 1, UNKNOWN),
+    ("COMMIT", True, 0, UNKNOWN),
+    ("COMMIT", False, 0, BACK),
+    ("BEGIN", True, 0, UNKNOWN),
+    ("ROLLBACK", True, 0, BACK),
+    ("DROP TABLE t", False, 0, UNKNOWN),
+    ("CALL p()", False, 0, UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("text", "in_transaction", "answered", "outcome"), FAILURES)
+def test_an_error_for_an_answer_undid_what_does_not_commit(text, in_transaction, answered, outcome):
+    """A server that shuts down answers before a write's commit, and after a COMMIT's (cases 43, 61)."""
+    work = Work(
+        statement=text.encode(), in_transaction=in_transaction, autocommit=True, answered=answered, has_failed=True
+    )
+
+    assert outcome_of(work) is outcome
+
+
 def test_a_doubt_says_what_may_have_been_committed():
     """A transaction, or a write by itself."""
     assert doubt_of(dataclasses.replace(IDLE, statement=b"DELETE FROM t")) is Doubt.WRITE
@@ -185,23 +222,31 @@ def test_a_doubt_says_what_may_have_been_committed():
     assert doubt_of(dataclasses.replace(IDLE, statement=b"DELETE FROM t; BEGIN; DELETE FROM t; COMMIT")) is Doubt.COMMIT
 
 
-@pytest.mark.parametrize(
-    ("text", "in_transaction", "answered", "outcome"),
-    [
-        (b"INSERT INTO t VALUES (1)", False, 0, REFUSED),
-        (b"CREATE TABLE t (a INT)", False, 0, REFUSED),
-        (b"INSERT INTO t VALUES (1)", True, 0, BACK),
-        (b"COMMIT", True, 0, BACK),
-        (b"CALL p()", False, 0, UNKNOWN),
-        (b"INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", False, 0, UNKNOWN),
-        (b"INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", False, 1, UNKNOWN),
-    ],
-)
-def test_a_refusal_means_not_run_for_one_plain_statement_only(text, in_transaction, answered, outcome):
-    """1290 of a later result says nothing about the earlier ones (case 61)."""
-    work = Work(statement=text, in_transaction=in_transaction, autocommit=True, answered=answered)
+REFUSALS = [
+    ("INSERT INTO t VALUES (1)", False, 0, REFUSED, REFUSED),
+    ("CREATE TABLE t (a INT)", False, 0, REFUSED, REFUSED),
+    ("COMMIT", False, 0, REFUSED, REFUSED),
+    ("INSERT INTO t VALUES (1)", True, 0, BACK, BACK),
+    ("ROLLBACK", True, 0, BACK, BACK),
+    ("COMMIT", True, 0, BACK, UNKNOWN),
+    ("BEGIN", True, 0, BACK, UNKNOWN),
+    ("CREATE TABLE t (a INT)", True, 0, BACK, UNKNOWN),
+    ("INSERT INTO t VALUES (1); COMMIT", True, 0, BACK, BACK),
+    ("INSERT INTO t VALUES (1); COMMIT", True, 1, BACK, UNKNOWN),
+    ("CALL p()", False, 0, UNKNOWN, UNKNOWN),
+    ("CALL p()", True, 0, UNKNOWN, UNKNOWN),
+    ("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", False, 0, UNKNOWN, UNKNOWN),
+    ("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", False, 1, UNKNOWN, UNKNOWN),
+]
 
-    assert refusal_of(work) is outcome
+
+@pytest.mark.parametrize(("text", "in_transaction", "answered", "outcome", "otherwise"), REFUSALS)
+def test_a_refusal_means_not_run_for_one_plain_statement_only(text, in_transaction, answered, outcome, otherwise):
+    """1290 of a later result says nothing about the earlier ones; only 1290 means that no COMMIT was done (case 61)."""
+    work = Work(statement=text.encode(), in_transaction=in_transaction, autocommit=True, answered=answered)
+
+    assert refusal_of(work, 1290) is outcome
+    assert [refusal_of(work, errno) for errno in (1792, 1836, 1874, 3161)] == [otherwise] * 4
 
 
 SCOPES = {
@@ -228,6 +273,18 @@ def test_only_a_number_is_an_error_number():
     assert errno_of(None) is None
 
 
+def test_large_statements_are_not_kept():
+    """A cache of bulk statements would hold hundreds of megabytes."""
+    tracemalloc.start()
+
+    for number in range(10):
+        ends_transaction(b"INSERT INTO t VALUES ('%d%s'); COMMIT" % (number, b"x" * 1_000_000), at=1)
+
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
+
+
 PIECES = st.sampled_from(
     ["SELECT 1", "INSERT INTO t VALUES ('a;''b\\'')", "COMMIT", "BEGIN", "ROLLBACK", "CALL p()", "DROP TABLE t",
      "SET autocommit=0", "SET autocommit=1", "/* ; */", "'", "x", "`;", "SELECT f('", "-- "]
@@ -237,16 +294,15 @@ WHOLE = PIECES.filter(lambda piece: piece.count("'") % 2 == 0 and piece not in (
 FACTS = {"in_transaction": st.booleans(), "autocommit": st.booleans()}
 
 
-@given(text=TEXTS, answered=st.integers(0, 4), **FACTS)
-def test_every_text_has_an_outcome(text, answered, in_transaction, autocommit):
-    """No text breaks it, and what never left or met a reader is never unknown."""
+@given(text=TEXTS, answered=st.integers(0, 4), errno=st.sampled_from([1290, 1792]), **FACTS)
+def test_every_text_has_an_outcome(text, answered, errno, in_transaction, autocommit):
+    """No text breaks it, and what never left is never unknown."""
     work = Work(statement=text.encode(), in_transaction=in_transaction, autocommit=autocommit, answered=answered)
 
     assert outcome_of(work) in (UNKNOWN, BACK, NOTHING)
     assert (outcome_of(work) is UNKNOWN) == (doubt_of(work) is not None)
     assert outcome_of(dataclasses.replace(work, left_whole=False)) is not UNKNOWN
-    assert outcome_of(dataclasses.replace(work, read_only=True)) is not UNKNOWN
-    assert refusal_of(work) in Outcome
+    assert refusal_of(work, errno) in Outcome
 
 
 @given(parts=st.lists(WHOLE), **FACTS)
@@ -262,5 +318,9 @@ def test_some_statements_end_transactions_by_themselves():
     """A flag that falls after those is no loss."""
     assert [ends_transaction(text) for text in (b"COMMIT", b"DROP TABLE t", b"CALL p()")] == [True] * 3
     assert [ends_transaction(text) for text in (b"SELECT 1", b"UPDATE t SET a = 1", b"ROLLBACK TO s")] == [False] * 3
+    packet = b"UPDATE t SET a = 1; COMMIT; SELECT 1"
+    assert [ends_transaction(packet, at=number) for number in range(4)] == [False, True, False, True]
+    assert [ends_transaction(b"SELECT 1; CALL p()", at=number) for number in range(3)] == [False, True, True]
+    assert not ends_transaction(b"")
     assert has_many_answers(["CALL p()"])
     assert not has_many_answers(["SET NAMES utf8mb4", "COMMIT"])

@@ -452,6 +452,71 @@ async def test_the_kernel_knows_of_the_peer():
         assert session.signs() is None
 
 
+# --- moving house ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_moves_from_one_object_to_another(server_tls, client_tls):
+    """`ping` dials a fresh object and moves what it got: a dial that is cancelled leaves the user's alone."""
+    async with (
+        ScriptedServer() as old_server,
+        ScriptedServer(tls=server_tls) as server,
+        opened(old_server) as session,
+        opened(server, tls=client_tls, user="bob", charset="latin1") as fresh,
+    ):
+        await fresh.declare("SELECT 1")
+        own = {name: value for name, value in vars(fresh).items() if name not in CONFIGURATION}
+
+        session.take_over(fresh)
+
+        assert {name: vars(session)[name] for name in own} == own | LEFT_BEHIND
+        assert (session.port, session.user, session.charset) == (server.port, "bob", "latin1")
+        assert await session.query("SELECT 2") == 0
+        assert server.statements == ["SELECT 1", "SELECT 2"]
+        await asyncio.sleep(0.1)
+        assert old_server.guests[0].reader.at_eof()
+
+
+# What is not a session's own, but was said by who made the object; and what is empty after a move.
+CONFIGURATION = {"_tls", "_ssl_context", "_keep_alive", "_last_usage", "encoders", "decoders"}
+LEFT_BEHIND = {"_statement": b"", "_answered": 0, "_was_sent": False, "_result": None, "_affected_rows": 0}
+
+
+async def test_what_a_session_was_taken_from_is_empty():
+    """Collected, closed or used, it does nothing to the session."""
+    async with ScriptedServer() as server, opened(server) as fresh:
+        session = session_to(server)
+        session.take_over(fresh)
+
+        await fresh.ensure_closed()
+        fresh.__del__()
+        fresh.abort()
+
+        assert fresh.closed
+        assert not fresh.is_established
+        with pytest.raises(err.InterfaceError, match="Not connected"):
+            await fresh.query("SELECT 1")
+        assert await session.query("SELECT 1") == 0
+        session.close()
+        await asyncio.sleep(0.1)
+        assert server.received[-1] == b"\x01"
+
+
+async def test_a_fresh_session_is_opened_as_the_old_one_would_be():
+    """With the autocommit and the character set that its user has asked for since."""
+    async with ScriptedServer() as server, opened(server, autocommit=True) as session:
+        session.autocommit_mode = False
+        await session.set_charset("latin1")
+        fresh = session_to(server, autocommit=True)
+
+        fresh.imitate(session)
+
+        await fresh.open()
+        await fresh.declare(None)
+        assert server.statements[-1] == "SET AUTOCOMMIT = 0"
+        assert (fresh.charset, fresh.encoding) == ("latin1", "cp1252")
+        fresh.close()
+
+
 # --- literals -------------------------------------------------------------------------------------------------------
 
 
@@ -466,6 +531,15 @@ async def test_values_become_literals():
     assert session.escape({1}) == "1"
     assert session.escape(datetime.date(2026, 1, 2)) == "'2026-01-02'"
     assert session.escape(time.struct_time((2026, 1, 2, 3, 4, 5, 0, 0, 0))) == "'2026-01-02 03:04:05'"
+
+
+async def test_what_cannot_be_encoded_ends_no_session():
+    """Nothing was sent: the transaction is still there."""
+    async with ScriptedServer() as server, opened(server, charset="latin1") as session:
+        with pytest.raises(UnicodeEncodeError):
+            await session.select_db("\u20ac\u4e16")
+
+        await session.query("SELECT 1")
 
 
 async def test_nothing_is_written_to_a_server_that_has_hung_up():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import ssl
 import time
@@ -100,6 +101,37 @@ async def test_the_transaction_flag_is_the_servers(options):
         assert connection.get_transaction_status()
         await connection.rollback()
         assert not connection.get_transaction_status()
+
+
+async def test_ddl_that_fails_has_committed_what_was_open(options):
+    """Its ERR packet has no flag: the next word is asked for, and a loss is told by that."""
+    async with connected(options) as other, connected(options) as connection:
+        await fetched(other, "CREATE OR REPLACE DATABASE shop")
+        await fetched(other, "CREATE TABLE shop.t (a INT) ENGINE=InnoDB")
+        await connection.begin()
+        await fetched(connection, "INSERT INTO shop.t VALUES (1)")
+
+        with pytest.raises(err.OperationalError, match="already exists"):
+            await fetched(connection, "CREATE TABLE shop.t (a INT)")
+
+        assert not connection.get_transaction_status()
+        assert await fetched(other, "SELECT * FROM shop.t") == ((1,),)
+        await fetched(connection, "SELECT 1")
+
+
+async def test_a_forked_child_ends_nothing(options):
+    """Neither under TLS nor on another loop: no goodbye, no close_notify, no descriptor of the selector's (case 66)."""
+    async with connected(options) as connection:
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                connection.close()
+                os._exit(0 if connection.closed else 1)
+            os._exit(2)
+
+        assert os.waitpid(child, 0)[1] == 0
+        async with asyncio.timeout(5):
+            assert await fetched(connection, "SELECT 1") == ((1,),)
 
 
 async def test_an_idle_session_that_is_killed_is_not_written_to(options):

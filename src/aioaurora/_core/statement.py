@@ -205,10 +205,21 @@ _SPECIAL = {
 }
 
 
-@functools.lru_cache(maxsize=64)
-def ends_transaction(text: bytes, *, backslash_escapes: bool = True) -> bool:
-    """Whether a transaction may be over after `text` because it says so."""
-    return any(kind.may_end_transaction for kind in kinds_in(text, backslash_escapes=backslash_escapes))
+def ends_transaction(text: bytes, *, at: int = 0, backslash_escapes: bool = True) -> bool:
+    """Whether a transaction may be over after the statement number `at` of a packet because that one says so."""
+    if len(text) > _LONG:
+        return _ends(text, at, backslash_escapes)  # Not remembered: it may be of megabytes.
+    return _remembered(text, at, backslash_escapes)
+
+
+def _ends(text: bytes, at: int, backslash_escapes: bool) -> bool:  # noqa: FBT001 - lru_cache tells keywords apart.
+    kinds = kinds_in(text, backslash_escapes=backslash_escapes)
+    if Kind.ANY in kinds[: at + 1]:
+        return True  # A CALL has any number of answers: from there on nobody knows which statement this was.
+    return bool(kinds) and (at >= len(kinds) or kinds[at].may_end_transaction)
+
+
+_remembered = functools.lru_cache(maxsize=64)(_ends)
 
 
 def has_many_answers(texts: list[str]) -> bool:

@@ -66,13 +66,18 @@ def errno_of(error: BaseException | None) -> int | None:
 class Work:
     """What was under way on a session when it failed.
 
+    The instance's role is left out on purpose: a reader with write forwarding commits writes, a reader that has been
+    promoted does, and no variable tells at connect whether a session is going to forward. Where a reader accepts no
+    writes it says so at once: such an answer is hardly ever outstanding.
+
     Attributes:
         statement: Text of the packet whose answer was outstanding; None: no answer was. Empty: a ping and the like.
         answered: Statements of this packet that had been answered already.
+        has_failed: The next one was answered with an error that undid it and ended the session. What commits may have
+            been done all the same: servers look whether a session is to end after it, too.
         left_whole: The statement's last byte had left this process.
         in_transaction: As the server's last status said.
         autocommit: The same.
-        read_only: The instance was known to accept no writes.
         backslash_escapes: False under the SQL mode NO_BACKSLASH_ESCAPES.
     """
 
@@ -81,7 +86,7 @@ class Work:
     autocommit: bool
     left_whole: bool = True
     answered: int = 0
-    read_only: bool = False
+    has_failed: bool = False
     backslash_escapes: bool = True
 
 
@@ -94,12 +99,18 @@ class Doubt(enum.StrEnum):
 
 def doubt_of(work: Work) -> Doubt | None:
     """What may have happened without our knowing; None: nothing that lasts."""
-    if work.statement is None or not work.left_whole or work.read_only:
-        return None
-    kinds = kinds_in(work.statement, backslash_escapes=work.backslash_escapes)
-    if Kind.ANY not in kinds:  # A CALL has any number of answers.
-        kinds = kinds[work.answered :]
+    kinds = _outstanding(work)
+    if work.has_failed and Kind.ANY not in kinds:
+        kinds = tuple(kind for kind in kinds[:1] if kind is not Kind.WRITE)
     return _played(kinds, in_transaction=work.in_transaction, autocommit=work.autocommit)
+
+
+def _outstanding(work: Work) -> tuple[Kind, ...]:
+    """What the server has got whole and has not answered."""
+    if not work.statement or not work.left_whole:
+        return ()
+    kinds = kinds_in(work.statement, backslash_escapes=work.backslash_escapes)
+    return kinds if Kind.ANY in kinds else kinds[work.answered :]  # A CALL has any number of answers.
 
 
 def _played(kinds: tuple[Kind, ...], *, in_transaction: bool, autocommit: bool) -> Doubt | None:
@@ -128,17 +139,25 @@ def outcome_of(work: Work) -> Outcome:
     """What became of the work of a session that is gone."""
     if doubt_of(work) is not None:
         return Outcome.UNKNOWN
-    reached = bool(work.statement) and work.left_whole
-    return Outcome.ROLLED_BACK if work.in_transaction or reached else Outcome.NOTHING_SENT
+    return Outcome.ROLLED_BACK if work.in_transaction or _outstanding(work) else Outcome.NOTHING_SENT
 
 
-def refusal_of(work: Work) -> Outcome:
-    """What became of the work that an instance answered with "I am read-only" (1290 and its like)."""
-    if work.in_transaction:
-        return Outcome.ROLLED_BACK
-    kinds = kinds_in(work.statement or b"", backslash_escapes=work.backslash_escapes)
-    is_plain = len(kinds) == 1 and not _may_hold_more(work.statement or b"", kinds[0])
-    return Outcome.REFUSED if is_plain and not work.answered else Outcome.UNKNOWN
+def refusal_of(work: Work, errno: int) -> Outcome:
+    """What became of the work that an instance answered with "I am read-only" (1290 and its like).
+
+    As the answer of what commits a transaction only 1290 says that nothing was committed: it comes before the work.
+    """
+    statement = work.statement or b""
+    kinds = kinds_in(statement, backslash_escapes=work.backslash_escapes)
+    is_program = any(_may_hold_more(statement, kind) for kind in kinds)
+    if not work.in_transaction:
+        return Outcome.REFUSED if len(kinds) == 1 and not is_program and not work.answered else Outcome.UNKNOWN
+    refused = kinds[work.answered : work.answered + 1]
+    may_be_done = is_program or (errno != _READ_ONLY and not _COMMITS.isdisjoint(refused))
+    return Outcome.UNKNOWN if may_be_done else Outcome.ROLLED_BACK
+
+
+_READ_ONLY = 1290
 
 
 def _may_hold_more(statement: bytes, kind: Kind) -> bool:

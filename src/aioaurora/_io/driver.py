@@ -6,7 +6,7 @@ What `faces` declares is what we lean on; `pyproject.toml` pins the versions for
 - `Connection`: `_reader`, `_writer`, `_result`, `_next_seq_id`, `_affected_rows`, `_close_reason`, `_secure`, and
   that cursors go through `query`, `next_result` and `show_warnings`, and all reading through `_read_packet`;
 - `MySQLResult`: `read`, `_read_rowdata_packet`, `_read_rowdata_packet_unbuffered`, `_finish_unbuffered_query`,
-  `_check_packet_is_eof`, `converters`;
+  `_read_ok_packet`, `_read_load_local_packet`, `_check_packet_is_eof`, `converters`;
 - PyMySQL: the packet classes, the scrambles, the error classes.
 """
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         IntegrityError,
         InterfaceError,
         InternalError,
+        LoadLocalFile,
         MysqlPacket,
         MySQLResult,
         NotSupportedError,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 else:
     from collections.abc import Callable as Converter
 
-    from aiomysql.connection import Connection, MySQLResult
+    from aiomysql.connection import Connection, LoadLocalFile, MySQLResult
     from aiomysql.connection import _StreamReader as StreamReader
     from aiomysql.cursors import Cursor, DictCursor, SSCursor, SSDictCursor
     from aiomysql.utils import _ContextManager as CursorContext
@@ -134,6 +135,7 @@ __all__ = [
     "IntegrityError",
     "InterfaceError",
     "InternalError",
+    "LoadLocalFile",
     "MySQLResult",
     "MysqlPacket",
     "NotSupportedError",

@@ -1,4 +1,4 @@
-"""What the kernel does for a connection, and what it knows of one."""
+"""What the kernel does for a connection, what it knows of one, and which process this is."""
 
 from __future__ import annotations
 
@@ -18,6 +18,24 @@ _IS_LINUX = sys.platform == "linux"
 _TCP_INFO_SIZE = 72
 _UNACKED, _LAST_RECEIVED, _ROUND_TRIP = 24, 52, 68
 _FIONREAD = 0x541B  # <asm-generic/ioctls.h>; MIPS, PowerPC and SPARC differ, where the answer is "unknown".
+
+
+class _Process:
+    """The process that this is: looked up after a fork only, as asking the kernel per statement costs."""
+
+    __slots__ = ("id",)
+
+    def __init__(self) -> None:
+        self.look()
+
+    def look(self) -> None:
+        """Ask the kernel."""
+        self.id = os.getpid()
+
+
+process = _Process()
+if hasattr(os, "register_at_fork"):  # Not on Windows, where nothing forks.
+    os.register_at_fork(after_in_child=process.look)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

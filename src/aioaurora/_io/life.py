@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from aioaurora._io import pipe, wire
+from aioaurora._io import kernel, pipe, wire
 from aioaurora._io.driver import CANNOT_CONNECT, MAX_PACKET, Error, InterfaceError, OperationalError, Status
-from aioaurora._io.kernel import KeepAlive, Signs
 from aioaurora._io.login import Login, secret
 from aioaurora.errors import ConnectionBusy
 
@@ -59,7 +58,8 @@ class Life(Login):
         user_timeout_s: float = 30.0,
         **keywords: Any,
     ) -> None:
-        self._writer = None  # First: whatever is refused below, the object can be collected.
+        self._process = kernel.process.id
+        self._writer = None  # First, as the above: whatever is refused below, the object can be collected.
         context = tls if tls is not None else keywords.pop("ssl", None)
         keywords = keywords | {"ssl": context}
         super().__init__(host=host, user=user, password=secret(password), db=db, port=port, **keywords)
@@ -67,7 +67,9 @@ class Life(Login):
         self._tls, self._require_tls = context, require_tls
         self._address = address
         idle_s, interval_s, count = keepalive
-        self._keep_alive = KeepAlive(idle_s=idle_s, interval_s=interval_s, count=count, user_timeout_s=user_timeout_s)
+        self._keep_alive = kernel.KeepAlive(
+            idle_s=idle_s, interval_s=interval_s, count=count, user_timeout_s=user_timeout_s
+        )
         self._busy = False
         self._forget()
 
@@ -81,6 +83,7 @@ class Life(Login):
         self._statement = b""
         self._answered = 0
         self._was_sent = False
+        self.is_sending_file = False
         self._is_declared = False
         self.is_established = False
 
@@ -126,6 +129,25 @@ class Life(Login):
             statements.append(f"SET AUTOCOMMIT = {int(self.autocommit_mode)}")
         return statements
 
+    # --- moving house -----------------------------------------------------------------------------------------------
+
+    def imitate(self, other: Life) -> None:
+        """Be opened as `other` would be now, with what its user has asked for since it was made."""
+        self.autocommit_mode = other.autocommit_mode
+        self._charset, self._encoding = other._charset, other._encoding
+
+    def take_over(self, other: Life) -> None:
+        """Make the session of `other` this object's own, in place of the one that it had.
+
+        `other` is left as one that was never opened: its end ends nothing. Statements, results and losses of either
+        stay behind; so does whatever of this object is configuration.
+        """
+        self.abort()
+        self._forget()
+        vars(self).update({name: value for name, value in vars(other).items() if name in _OF_A_SESSION})
+        other._reader = other._writer = None
+        other._forget()
+
     # --- while it lasts ---------------------------------------------------------------------------------------------
 
     @property
@@ -143,7 +165,7 @@ class Life(Login):
         """Whether the session is over: closed here, or hung up by the server."""
         return self._writer is None or self._pipe is None or self._pipe.stream.has_ended
 
-    def signs(self) -> Signs | None:
+    def signs(self) -> kernel.Signs | None:
         """Ask the kernel for signs of the peer's life; None where it cannot tell."""
         return self._pipe.signs() if self._pipe is not None and self._writer is not None else None
 
@@ -160,13 +182,19 @@ class Life(Login):
 
     def _write_bytes(self, data: bytes) -> None:
         # aiomysql ends a LOAD DATA LOCAL with an empty packet, also when it was cancelled and is closed.
-        if self._writer is not None:
-            self._writer.write(data)
+        if self._writer is None or self._pipe is None:
+            return
+        self._writer.write(data)
+        if self._pipe.transport.is_closing():
+            self._pipe.note_dropped()
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def abort(self, error: BaseException | None = None) -> None:
         """Break the connection now, without a word to the server; a task that waits for an answer gets `error`."""
+        if self._process != kernel.process.id:
+            self.discard_in_child()
+            return
         reader, pipe_ = self._reader, self._pipe
         self._reader = self._writer = None
         if pipe_ is None:
@@ -177,34 +205,44 @@ class Life(Login):
 
     def close(self) -> None:
         """Say goodbye if that needs no waiting, and hang up."""
-        pipe_ = self._pipe
-        if self._writer is not None and pipe_ is not None and self._may_say_goodbye():
-            with contextlib.suppress(RuntimeError):  # The loop is closed already.
-                self._writer.write(_QUIT)
+        with contextlib.suppress(RuntimeError):  # The loop is closed already.
+            self._say_goodbye()
         with contextlib.suppress(RuntimeError):
             self.abort()
 
-    def _may_say_goodbye(self) -> bool:
-        pipe_ = self._pipe
-        return self.is_established and not self._busy and pipe_ is not None and pipe_.is_sent and not self.has_ended
-
     async def ensure_closed(self) -> None:
         """Say goodbye and wait, for a second at most, until the server has hung up."""
+        if self._process != kernel.process.id:
+            self.discard_in_child()
+            return
         if self._busy:
             raise ConnectionBusy
-        if self._writer is None or self._reader is None:
-            return
+        reader = self._reader
         try:
-            if self._may_say_goodbye():
-                self._busy = True
-                self._writer.write(_QUIT)
+            if self._say_goodbye() and reader is not None:
+                # No longer ours: nothing is outstanding on it, and nothing that comes now is a loss.
+                self._reader = self._writer = None
                 with contextlib.suppress(TimeoutError, OSError):
                     async with asyncio.timeout(_CLOSE_S):
-                        while await self._reader.read(MAX_PACKET):
+                        while await reader.read(MAX_PACKET):
                             pass  # Rows that nobody wants.
         finally:
-            self._busy = False
             self.abort()
+
+    def _say_goodbye(self) -> bool:
+        """Tell the server that this is the end, unless that would have to wait, or is not for this process to say."""
+        pipe_, writer = self._pipe, self._writer
+        is_ours = self.is_established and not self._busy and self._process == kernel.process.id
+        if writer is None or pipe_ is None or not is_ours or not pipe_.is_sent or pipe_.stream.has_ended:
+            return False
+        writer.write(_QUIT)
+        return True
+
+    def __del__(self) -> None:
+        if self._process == kernel.process.id:
+            super().__del__()
+        else:
+            self.discard_in_child()
 
     def discard_in_child(self) -> None:
         """Let go of a parent's session after a fork: close this process's copy of the socket, and send nothing."""
@@ -231,3 +269,14 @@ class Life(Login):
         self._password = secret(password)
         if user is not None:
             self._user = user
+
+
+# What belongs to one session with one server, and goes with it.
+_OF_A_SESSION = frozenset(
+    """
+    _reader _writer _pipe _next_seq_id is_peeking phase is_established _is_declared server_status
+    _host _port _address _unix_socket _user _password _secure host_info connected_time autocommit_mode
+    _charset _encoding client_flag server_capabilities protocol_version server_version server_thread_id server_charset
+    server_language salt server_public_key _server_auth_plugin _auth_plugin_used
+    """.split()
+)

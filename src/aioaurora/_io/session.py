@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, TypeVar
 from aioaurora._core import verdict
 from aioaurora._core.statement import has_many_answers
 from aioaurora._core.verdict import Work
-from aioaurora._io import wire
+from aioaurora._io import kernel, wire
 from aioaurora._io.driver import MAX_PACKET, SERVER_LOST, Command, Error, OperationalError, Status, encoding_of
 from aioaurora._io.life import Life
-from aioaurora.errors import AioauroraError, ConnectionBusy, ConnectTimeout
+from aioaurora.errors import AioauroraError, ConnectionBusy, ConnectTimeout, WrongProcess
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -41,11 +41,10 @@ class Session(Life):
 
     async def query(self, sql: str | bytes, unbuffered: bool = False) -> int:
         """Run a statement and read its first result."""
-        if self._busy:
-            raise ConnectionBusy
+        if self._busy or self._process != kernel.process.id:
+            self._refuse()
         if isinstance(sql, str):
             sql = sql.encode(self._encoding, "surrogateescape")
-        was = self.server_status
         self._busy = True
         try:
             last = self._result
@@ -59,12 +58,8 @@ class Session(Life):
                 result = wire.Result(self)
                 await result.read()
                 self._result = result
-                self._answered += 1
                 self._affected_rows = result.affected_rows
-                if result.server_status is not None:
-                    self.server_status = result.server_status
-            if was & Status.IN_TRANS and not self.server_status & Status.IN_TRANS:
-                self._transaction_ended()
+                self.note_answer(result.server_status)
         except BaseException as error:
             await self._failed(error)
             raise
@@ -131,29 +126,29 @@ class Session(Life):
         else:
             await result.read()
         self._result = result
-        if not result.unbuffered_active:
-            self._answered += 1
         self._affected_rows = result.affected_rows
-        if result.server_status is not None:
-            self.server_status = result.server_status
+        if not result.unbuffered_active:  # Else its last packet tells.
+            self.note_answer(result.server_status)
+
+    async def _read_ok_packet(self) -> bool:
+        was = self.server_status
+        await super()._read_ok_packet()
+        status, self.server_status = self.server_status, was
+        self.note_answer(status)
+        return True
 
     async def _exchange(self, command: int, payload: str | bytes, read: Callable[[], Awaitable[T]]) -> T:
         """Send a command and read its answer, alone on this session."""
-        return await self._alone(lambda: self._sent(command, payload, read))
-
-    async def _sent(self, command: int, payload: str | bytes, read: Callable[[], Awaitable[T]]) -> T:
         data = payload.encode(self._encoding) if isinstance(payload, str) else payload
+        return await self._alone(lambda: self._sent(command, data, read))
+
+    async def _sent(self, command: int, payload: bytes, read: Callable[[], Awaitable[T]]) -> T:
         await self._prepare()
-        was = self.server_status
-        self._send(command, data)
-        answer = await read()
-        if was & Status.IN_TRANS and not self.server_status & Status.IN_TRANS:
-            self._transaction_ended()
-        return answer
+        self._send(command, payload)
+        return await read()
 
     async def _alone(self, work: Callable[[], Awaitable[T]]) -> T:
-        if self._busy:
-            raise ConnectionBusy
+        self._refuse()
         self._busy = True
         try:
             return await work()
@@ -163,26 +158,26 @@ class Session(Life):
         finally:
             self._busy = False
 
-    def _transaction_ended(self) -> None:
-        """The flag fell: hook for who must know whether the statement meant it."""
+    def _refuse(self) -> None:
+        """Refuse a use that must not reach the stream: another task's, or another process's."""
+        if self._process != kernel.process.id:
+            raise WrongProcess("the connection", made_in=self._process, used_in=kernel.process.id)
+        if self._busy:
+            raise ConnectionBusy
 
     async def next_result(self) -> int:
         """Read the next result of a statement that has several."""
 
         async def read() -> int:
             self._ensure_alive()
-            was = self.server_status
             await self._read_query_result()
-            if was & Status.IN_TRANS and not self.server_status & Status.IN_TRANS:
-                self._transaction_ended()
             return self._affected_rows
 
         return await self._alone(read)
 
     async def fetch_one(self, result: wire.Result) -> tuple[Any, ...] | None:
         """Read one row of an unbuffered result."""
-        if self._busy:
-            raise ConnectionBusy
+        self._refuse()
         self._ensure_alive()
         self._busy = True
         try:
@@ -213,6 +208,7 @@ class Session(Life):
         async def read() -> Sequence[tuple[Any, ...]] | None:
             result = wire.Result(self)
             await result.read()
+            self.note_answer(result.server_status)
             return result.rows
 
         return await self._exchange(Command.QUERY, "SHOW WARNINGS", read)
@@ -231,8 +227,7 @@ class Session(Life):
 
     async def autocommit(self, value: bool) -> None:
         """Switch autocommit; a packet is sent only if it changes."""
-        if self._busy:
-            raise ConnectionBusy
+        self._refuse()
         self._ensure_alive()
         self.autocommit_mode: bool = bool(value)
         if self.autocommit_mode != self.get_autocommit():
@@ -271,7 +266,7 @@ class Session(Life):
             statement=bytes(self._statement) if is_outstanding else None,
             in_transaction=self.is_in_transaction,
             autocommit=self.get_autocommit(),
-            left_whole=self._pipe is None or self._pipe.is_sent,
+            left_whole=not self.is_sending_file and (self._pipe is None or self._pipe.is_sent),
             answered=self._answered,
             backslash_escapes=not self.server_status & Status.NO_BACKSLASH_ESCAPES,
         )
@@ -286,6 +281,7 @@ class Session(Life):
             self.abort()
             self._close_reason = f"closed after {type(error).__name__} while an answer was read"
         self._result = None
+        self.server_status &= ~Status.IN_TRANS
 
     def _is_answer(self, error: BaseException) -> bool:
         """Whether `error` is the server's answer, after which the session goes on."""
@@ -293,7 +289,7 @@ class Session(Life):
         if not isinstance(error, Error) or errno is None or isinstance(error, wire.ServerLost):
             return False
         if errno == _DEADLOCK:
-            self.server_status: int = self.server_status & ~Status.IN_TRANS  # All of it was rolled back.
+            self.server_status &= ~Status.IN_TRANS  # All of it was rolled back.
         return not verdict.ends_session(errno)
 
     # --- opening ----------------------------------------------------------------------------------------------------
@@ -322,7 +318,7 @@ class Session(Life):
 
     async def _ask_all(self, text: str) -> tuple[Any, ...] | None:
         try:  # Not `_alone`: nobody else has this session yet, or `ping` is making it whole and has it alone.
-            return await self._sent(Command.QUERY, text, self.read_last_row)
+            return await self._sent(Command.QUERY, text.encode(self._encoding), self.read_last_row)
         except BaseException as error:
             await self._failed(error)
             raise

@@ -12,7 +12,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from aioaurora._io import driver
-from aioaurora._io.driver import MAX_PACKET, SERVER_LOST, MysqlPacket, OperationalError
+from aioaurora._io.driver import MAX_PACKET, SERVER_LOST, MysqlPacket, OperationalError, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,10 +110,8 @@ class Result(driver.MySQLResult):
         wire: Wire = self.connection
         packet = await wire._read_packet()  # noqa: SLF001 - As above.
         if self._check_packet_is_eof(packet):
-            self.unbuffered_active = False
-            self.connection = None
             self.rows = None
-            wire.server_status = self.server_status or 0
+            self._end(wire)
             return None
         row = self._read_row_from_packet(packet)
         self.affected_rows = 1
@@ -133,9 +131,32 @@ class Result(driver.MySQLResult):
                 wire.skip_rows()
             packet = await wire._read_packet()  # noqa: SLF001 - As above.
             if self._check_packet_is_eof(packet):
-                self.unbuffered_active = False
-                self.connection = None
-                wire.server_status = self.server_status or 0
+                self._end(wire)
+
+    def _end(self, wire: Wire) -> None:
+        self.unbuffered_active = False
+        self.connection = None
+        wire.note_answer(self.server_status)
+
+    async def _read_load_local_packet(self, first_packet: MysqlPacket) -> None:
+        wire: Wire = self.connection
+        if not wire.may_send_files:
+            await super()._read_load_local_packet(first_packet)
+            return
+        unreadable: driver.Error | None = None
+        wire.is_sending_file = True
+        try:
+            await driver.LoadLocalFile(first_packet.get_all_data()[1:], wire).send_data()
+        except driver.Error as error:  # What was sent of it is loaded all the same, and has an answer.
+            unreadable = error
+        wire.is_sending_file = False
+        packet = await wire._read_packet()  # noqa: SLF001 - As above.
+        if not packet.is_ok_packet():
+            raise OutOfStep("LOAD DATA LOCAL was answered with something else than OK")
+        self._read_ok_packet(packet)
+        if unreadable is not None:
+            wire.note_answer(self.server_status)
+            raise unreadable
 
 
 class BareResult(Result):
@@ -159,13 +180,19 @@ class Wire(driver.Connection):
     """aiomysql's connection, reading as this module says."""
 
     is_peeking: bool = False
+    is_sending_file: bool = False
+    server_status: int
     _answered: int = 0  # Statements of the last packet that have their answer.
     is_established: bool = False  # False while logging in: an ERR that comes then is the reason, whatever its number.
 
+    @property
+    def may_send_files(self) -> bool:
+        """Whether the server may ask for a file (LOAD DATA LOCAL)."""
+        return self._local_infile
+
     async def _read_packet(self, packet_type: type[MysqlPacket] = MysqlPacket) -> MysqlPacket:
         reader = self._reader
-        if reader is None:
-            self._ensure_alive()
+        if reader is None:  # Closed or lost while its answer was read.
             raise ServerLost(SERVER_LOST, "Lost connection to MySQL server during query")
         if self.is_peeking and reader._exception is None:  # type: ignore[attr-defined]  # noqa: SLF001 - The point of this module.
             buffer: bytearray = reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
@@ -193,9 +220,19 @@ class Wire(driver.Connection):
             result = BareResult(self)
             await result.read()
             self._answered += 1
-            self.server_status: int = result.server_status or 0
+            self.server_status = result.server_status or 0
             if not result.has_next:
                 return result.rows[0] if result.rows else None
+
+    def note_answer(self, status: int) -> None:
+        """Take the server's last word: a statement has its whole answer, and a transaction is open or not."""
+        self._answered += 1
+        was, self.server_status = self.server_status, status
+        if was & ~status & Status.IN_TRANS:
+            self._transaction_ended()
+
+    def _transaction_ended(self) -> None:
+        """The flag fell: hook for who must know whether the statement meant it."""
 
     async def fetch_one(self, result: Result) -> tuple[Any, ...] | None:
         """Read one row of an unbuffered result."""
