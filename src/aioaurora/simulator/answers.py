@@ -97,6 +97,8 @@ class Answers:
         while True:
             passed = min(self._passing, len(data) - at)
             at, self._passing = at + passed, self._passing - passed
+            if self._next is _Next.ROW and not self._goes_on:
+                at = _after_rows(data, at)
             if len(data) - at <= HEADER_BYTES:
                 break
             size = int.from_bytes(data[at : at + 3], "little")
@@ -166,3 +168,13 @@ class Answers:
         self.status = status_of(payload)
         self._next = _Next.FIRST
         self.is_owed = bool(self.status & Status.MORE_RESULTS)
+
+
+def _after_rows(data: bytes, at: int) -> int:
+    """Return where the first packet begins that is not plainly a whole row: most packets are."""
+    while len(data) - at > HEADER_BYTES:
+        end = at + HEADER_BYTES + int.from_bytes(data[at : at + 3], "little")
+        if data[at + HEADER_BYTES] >= EOF or end > len(data) or end - at == HEADER_BYTES + LARGEST_FRAME:
+            break
+        at = end
+    return at

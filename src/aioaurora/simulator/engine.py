@@ -11,7 +11,7 @@ Beside what the clients say, the simulator itself sends an engine:
     KILL 7; KILL QUERY 7; ROLLBACK
     SET SESSION TRANSACTION READ ONLY
     SET character_set_client = @@global.character_set_client, character_set_results = ..., collation_connection = ...
-    SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = '...'
+    DO 0
 
 It answers `SELECT @@innodb_read_only` and the like itself, as literals: `SELECT 0 AS "@@innodb_read_only"`, with
 backticks about the alias.
