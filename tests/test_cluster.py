@@ -353,7 +353,7 @@ async def test_a_connection_made_anew_logs_in_as_who_it_is_now(sim, monkeypatch)
         connection = await cluster.connect()
         sim.add_user("app_clone", "other")
         now[:] = ["app_clone", "other"]
-        del sim.accounts[sim.user]
+        sim.remove_user(sim.user)
         connection.lose("as a test")
 
         await connection.ping()
@@ -426,7 +426,7 @@ async def test_without_following_a_request_waits_as_long_as_it_may(sim, monkeypa
 async def test_a_first_dial_to_the_wrong_role_does_not_end_the_search(sim, monkeypatch):
     """A lone connection's Cluster lives until there is a connection."""
     names(sim, monkeypatch)
-    endpoint = sim.names.custom("night")
+    endpoint = "night.cluster-custom-abc123.us-east-1.aurora.test"
     sim.dns.set_address(endpoint, sim.instances["db-2"].address, ttl=1)
     asking = asyncio.create_task(
         aioaurora.connect(**(sim.connect_options() | {"host": endpoint, "role": "writer", "connect_timeout": 10}))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aioaurora
 from aioaurora._io.dns import Answer, ResolveError, UnknownHost
 from aioaurora._io.resolver import Resolver
-from aioaurora.simulator.dns import Status
+from aioaurora.simulator import Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -50,6 +50,21 @@ async def test_without_readers_the_reader_endpoint_leads_to_the_writer(start):
     assert sim.dns.answer(sim.reader_endpoint).addresses == (sim.writer.address,)
 
 
+@holds("custom-turns")
+async def test_a_custom_endpoint_names_its_members_in_turn(sim):
+    """The writer among them, if it was chosen; one that is down is passed over."""
+    name = sim.add_custom_endpoint("night", ["db-1", "db-2", "db-3"])
+    await sim.failover("crash", to="db-2", promote_after=0.2, dns_lag=0.0, returns_after=60.0)
+    await asyncio.sleep(0.1)
+
+    answers = [chain(sim, name) for _ in range(4)]
+
+    assert all([kind for kind, _, _ in answer] == ["CNAME", "A"] for answer in answers)
+    hosts = [answer[0][1] for answer in answers]
+    assert hosts[:2] == hosts[2:]
+    assert set(hosts) == {sim.instances[each].host for each in ("db-2", "db-3")}
+
+
 @holds("removed-name")
 async def test_a_removed_instance_has_no_name(sim):
     """Though rows of it may be seen for a while."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aioaurora.simulator.dns import DnsServer, Status
+from aioaurora.simulator.dns import DnsServer
+from aioaurora.simulator.questions import Status
+from aioaurora.simulator.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -113,6 +115,20 @@ async def test_several_addresses_take_turns() -> None:
         assert [addresses(server, "one.aurora.test") for _ in range(3)] == [(), ("127.0.0.1",), ()]
 
 
+async def test_questions_for_other_kinds_take_no_turn() -> None:
+    """Clients ask for A and AAAA at once: of two readers they would see one for ever."""
+    async with serving() as server:
+        server.set_alias("one.aurora.test", ["a.aurora.test", "b.aurora.test"])
+        server.set_address("a.aurora.test", "127.0.0.2")
+        server.set_address("b.aurora.test", "127.0.0.3")
+        replies = []
+        for _ in range(4):
+            replies.append(await asked(server, "one.aurora.test", A))
+            await asked(server, "one.aurora.test", AAAA)
+
+        assert [reply[-1] for reply in replies] == [2, 3, 2, 3]
+
+
 async def test_every_fault_shows_and_heals() -> None:
     """Faults are one call each, and heal undoes all of them."""
     async with serving() as server:
@@ -173,3 +189,31 @@ async def test_noise_is_ignored() -> None:
 
         assert server.queries == []
         assert status(await asked(server, CLUSTER, A)) == 0
+
+
+async def test_faults_of_names_are_in_the_timeline() -> None:
+    """Everything that happened is."""
+    timeline = Timeline()
+    server = DnsServer(timeline=timeline)
+    server.set_address(WRITER, "127.0.0.1")
+
+    server.heal()
+    server.drop()
+    server.servfail(WRITER)
+    server.refused()
+    server.nxdomain()
+    server.delay(0.5)
+    server.lie(WRITER, "127.0.0.9")
+    server.freeze(WRITER)
+    server.heal()
+
+    assert [(entry.kind, *entry.detail.values()) for entry in timeline] == [
+        ("fault", "dns_drop", ()),
+        ("fault", "dns_servfail", (WRITER,)),
+        ("fault", "dns_refused", ()),
+        ("fault", "dns_nxdomain", ()),
+        ("fault", "dns_delay", 0.5),
+        ("fault", "dns_lie", (WRITER,), "127.0.0.9"),
+        ("fault", "dns_freeze", (WRITER,)),
+        ("dns_healed", ()),
+    ]

@@ -152,7 +152,7 @@ async def test_log_ins_are_paced(sim):
     await asyncio.gather(*(dialled(sim, sim.writer) for _ in range(11)))
 
     assert now() - start == pytest.approx(1.0, abs=0.15)
-    assert sim.writer.state.peak_handshakes >= 10
+    assert sim.writer.peak_handshakes >= 10
 
 
 async def test_cut_handshakes_block_the_host(sim):
@@ -378,3 +378,51 @@ async def test_healing_leaves_a_failover_alone(sim):
     assert [each.id for each in sim.instances.values() if each.role == "writer"] == ["db-2"]
     await sim.heal()
     assert await role(await dialled(sim, sim.instances["db-1"])) == (1, 1, "db-1")
+
+
+# --- what is no fault ------------------------------------------------------------------------------------------------
+
+
+async def test_tls_that_is_required_stays_required():
+    """After healing, on an instance that is added, and on green ones."""
+    async with SimulatedCluster(2, engine="memory", tls="required") as sim:
+        await sim.heal()
+        added = await sim.add_instance("db-9")
+        await sim.switch_to_green()
+
+        assert await errno(dialled(sim, sim.writer)) == 3159
+        assert added.id not in sim.instances
+        assert await errno(dialled(sim, sim.instances["db-9-green-abc123"])) == 3159
+
+
+async def test_an_added_instance_requires_tls_as_the_others():
+    """As above, before any switch."""
+    async with SimulatedCluster(2, engine="memory", tls="required") as sim:
+        assert await errno(dialled(sim, await sim.add_instance("db-9"))) == 3159
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [
+        ("failover", "promote_after"),
+        ("failover", "undo_takes"),
+        ("two_writers", "promote_after"),
+        ("restart", "down_for"),
+        ("patch", "silent_for"),
+        ("slow", "latency"),
+        ("slow_logins", "latency"),
+        ("deny_logins", "lasting"),
+        ("pace_logins", "per_second"),
+    ],
+)
+async def test_what_is_no_duration_is_refused(sim, fault, name, seconds):
+    """Before anything is done: an instance that is down for `inf` seconds would be down for good."""
+    if (name, seconds) == ("per_second", float("inf")):
+        return  # As fast as they come.
+
+    with pytest.raises(ValueError, match=f"{name} {seconds!r}: write "):
+        await getattr(sim, fault)(**{name: seconds})
+
+    assert sim.timeline.of("fault") == []
+    assert sim.writer.is_up

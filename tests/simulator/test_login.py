@@ -114,7 +114,8 @@ async def test_a_certificate_names_one_instance_and_the_endpoints(started):
     certificate = connection._writer.get_extra_info("peercert")
 
     names = [value for _, value in certificate["subjectAltName"]]
-    assert names == [sim.instance_endpoint("db-1"), sim.endpoint, sim.reader_endpoint]
+    custom = "*.cluster-custom-abc123.us-east-1.rds.amazonaws.com"
+    assert names == [sim.instance_endpoint("db-1"), sim.endpoint, sim.reader_endpoint, custom]
 
 
 async def test_connection_ids_begin_at_one_on_each_instance(started):

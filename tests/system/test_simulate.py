@@ -162,6 +162,10 @@ async def test_commands_act_and_mistakes_are_told():
             ("nonsense", "type help"),
             ("failover db-9", "no number and none of"),
             ("failover db-1 db-2", "two of a kind"),
+            ("failover nan", "'nan' is no duration: it must be 0 or more, and end; write: failover"),
+            ("restart inf", "'inf' is no duration"),
+            ("slow -1", "'-1' is no duration"),
+            ("failover -3", "'-3' is no duration"),
             ("dns nonsense", "dns wants one of"),
             ("failover db-1", "is the writer already"),
             ("help", "End the cluster"),
@@ -171,7 +175,7 @@ async def test_commands_act_and_mistakes_are_told():
             ("freeze", "fault=freeze"),
             ("patch 0.1", "fault=patch"),
             ("hang", "fault=hang"),
-            ("dns servfail", ""),
+            ("dns servfail", "fault=dns_servfail"),
             ("heal", "healed"),
         ):
             simulated.type(line)
@@ -209,6 +213,7 @@ async def test_it_ends_with_whoever_reads_it():
         (("--auth", "none"), "choose from mysql_native_password"),
         (("--engine", "dsn"), "--engine dsn and --dsn URL go together"),
         (("--engine", "dsn", "--dsn", "mysql://root@127.0.0.1:1"), "no server answers at 127.0.0.1:1"),
+        (("--engine", "dsn", "--dsn", "mysql://u:p@h:notaport"), "a dsn looks like mysql://root:password@127.0.0.1"),
         (("--instances", "0"), "--instances"),
     ],
 )

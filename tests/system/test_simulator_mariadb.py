@@ -144,6 +144,19 @@ async def test_readers_stay_readers(sim):
     assert await count(sim) == 0
 
 
+async def test_healing_leaves_a_reader_that_was_frozen_a_reader(sim):
+    """Sessions of a writer are made writable again, not those of what was the writer when it was frozen."""
+    await sim.execute(f"CREATE PROCEDURE add_one() BEGIN {INSERT}; END")
+    await sim.freeze()
+    await sim.failover("graceful", promote_after=0.2, returns_after=0.1)
+    await sim.timeline.wait_for("returned", since=0)
+    async with connected(sim, sim.instances["db-1"]) as connection:
+        await sim.heal()
+
+        assert await errno(ask(connection, "CALL add_one()")) == 1290
+    assert await count(sim) == 0
+
+
 async def test_prepared_statements_are_rewritten_and_refused(sim):
     """The binary protocol's COM_STMT_PREPARE and COM_STMT_EXECUTE."""
     async with connected(sim, sim.readers[0]) as connection:
@@ -425,7 +438,7 @@ async def test_a_cluster_starts_quickly_and_two_live_side_by_side():
 async def test_the_engine_dsn_uses_a_server_that_runs():
     """It leaves it as it was."""
     async with SimulatedCluster(1, engine="mariadb") as first:
-        first.accounts["root"] = first.accounts["app"]
+        first.add_user("root", "secret")
         dsn = f"mysql://root:secret@{first.writer.address}:{first.writer.port}"
         async with SimulatedCluster(2, engine="dsn", dsn=dsn, database="elsewhere") as second:
             async with connected(second, second.readers[0]) as connection:
@@ -438,22 +451,27 @@ async def test_the_engine_dsn_uses_a_server_that_runs():
 # --- what is left ---------------------------------------------------------------------------------------------------
 
 _PROGRAM = """
-import asyncio
-from aioaurora.simulator import SimulatedCluster
+import asyncio, sys
+from aioaurora.simulator import SimulatedCluster, guard
+guard._HAS_KERNEL_HELP = sys.argv[1] == "kernel"
 async def main():
     async with SimulatedCluster(2, engine="mariadb") as sim:
-        print(sim.engine.pid, flush=True)
+        print(sim._core.engine.pid, flush=True)
         await asyncio.sleep(60)
 asyncio.run(main())
 """
+GUARDS = [
+    pytest.param("kernel", marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children")),
+    "companion",
+]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-async def test_killing_the_process_leaves_no_server_behind(how):
+@pytest.mark.parametrize("guard", GUARDS)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
+async def test_killing_the_process_leaves_no_server_behind(guard, how):
     """Not even kill -9."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _PROGRAM, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        sys.executable, "-c", _PROGRAM, guard, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
     )
     server = int(await asyncio.wait_for(process.stdout.readline(), 10))
     assert is_running(server)
@@ -461,11 +479,15 @@ async def test_killing_the_process_leaves_no_server_behind(how):
     os.kill(process.pid, how)
     await process.wait()
 
-    for _ in range(200):
-        if not is_running(server):
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"mariadbd {server} outlived its process")
+    assert await is_gone(server)
+
+
+async def is_gone(pid, within=2.0):
+    """Wait for the end of a process."""
+    async with asyncio.timeout(within):
+        while is_running(pid):
+            await asyncio.sleep(0.01)
+    return True
 
 
 async def test_the_next_one_clears_up_after_a_killed_one(monkeypatch, short_tmp):
@@ -478,7 +500,7 @@ async def test_the_next_one_clears_up_after_a_killed_one(monkeypatch, short_tmp)
     os.utime(left, (0, 0))
 
     async with SimulatedCluster(1, engine="mariadb") as sim:
-        os.utime(pathlib.Path(sim.engine.socket_path).parent, (0, 0))
+        os.utime(pathlib.Path(sim._core.engine.socket_path).parent, (0, 0))
         async with SimulatedCluster(1, engine="mariadb"):
             assert await sim.rows("SELECT 1") == [(1,)]
 

@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from aioaurora.errors import Role
 from aioaurora.simulator.addresses import Addresses
-from aioaurora.simulator.dns import DnsServer
+from aioaurora.simulator.core import ClusterCore
 from aioaurora.simulator.dsn import DsnEngine
 from aioaurora.simulator.engine import SimulatorError
 from aioaurora.simulator.faults import Faults
 from aioaurora.simulator.login import Account, Plugin
 from aioaurora.simulator.mariadb import MariadbEngine, mariadbd_path
 from aioaurora.simulator.names import PLAIN_SUFFIX, TLS_SUFFIX, Names
-from aioaurora.simulator.views import Views
+from aioaurora.simulator.relay import Ending
+from aioaurora.simulator.wire import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aioaurora.simulator.control import Value
     from aioaurora.simulator.engine import Engine
-    from aioaurora.simulator.tls import Authority
 
 EngineName: TypeAlias = Literal["auto", "mariadb", "memory", "dsn"]
+_EXISTS = 1007
 
 
 class SimulatedCluster(Faults):
@@ -49,20 +50,17 @@ class SimulatedCluster(Faults):
         auth: How `user` proves the password.
         user: Who may log in; more with `add_user`.
         password: Of `user`.
-        database: A schema that is made.
+        database: A schema that is made if it is missing; None: `shop`, and for the engine "dsn" one that nobody else
+            has. A server that runs already is left without what was made, and with what was there.
         port: Of all instances; None: any that is free.
         reader_only: Have no writer, as a global database's secondary cluster.
         seed: Kept for those who draw faults by chance.
     """
 
-    addresses: Addresses
-    authority: Authority | None
     database: str
-    dns: DnsServer
     password: str
     seed: int | None
     user: str
-    views: Views
 
     def __init__(
         self,
@@ -75,21 +73,26 @@ class SimulatedCluster(Faults):
         auth: Plugin = "mysql_native_password",
         user: str = "app",
         password: str = "secret",  # noqa: S107 - of a cluster on loopback
-        database: str = "shop",
+        database: str | None = None,
         port: int | None = None,
         reader_only: bool = False,
         seed: int | None = None,
     ) -> None:
         names = Names(name, TLS_SUFFIX if tls else PLAIN_SUFFIX)
-        super().__init__(_made_engine(engine, dsn), names, {user: Account(password, auth)}, auth)
-        self.user, self.password, self.database, self.seed = user, password, database, seed
+        made = _made_engine(engine, dsn)
+        super().__init__(
+            ClusterCore(made, names, {user: Account(password, auth)}, auth, encrypted_only=tls == "required")
+        )
+        self._is_guest = made.name == "dsn"
+        self.database = database or (f"shop_{self._core.mark}" if self._is_guest else "shop")
+        self.user, self.password, self.seed = user, password, seed
         self._ids = [f"db-{number}" for number in range(1, instances + 1)] if isinstance(instances, int) else instances
         self._tls, self._wanted_port, self._reader_only = tls, port, reader_only
         self._exit = contextlib.AsyncExitStack()
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{each.id} {each.role}{'' if each.is_up else ' (down)'}" for each in self.instances.values())
-        return f"<SimulatedCluster {self.names.name} on {self.engine.name} | {shown or 'not started'}>"
+        return f"<SimulatedCluster {self.name} on {self.engine} | {shown or 'not started'}>"
 
     async def __aenter__(self) -> Self:
         try:
@@ -103,70 +106,93 @@ class SimulatedCluster(Faults):
         await self._exit.aclose()
 
     async def _start(self) -> None:
-        stack = self._exit
-        self.addresses = Addresses(port=self._wanted_port)
-        stack.callback(self.addresses.release)
-        self.dns = DnsServer()
-        await self.dns.start()
-        stack.push_async_callback(self.dns.stop)
-        stack.push_async_callback(self.engine.stop)
-        await self.engine.start()
-        stack.callback(self.control.close)
-        self.views = Views(self.control)
+        stack, core = self._exit, self._core
+        core.addresses = Addresses(len(self._ids), port=self._wanted_port)
+        stack.callback(core.addresses.release)
+        await core.dns.start()
+        stack.push_async_callback(core.dns.stop)
+        stack.push_async_callback(core.engine.stop)
+        await core.engine.start()
+        stack.callback(core.control.close)
         if self._tls:
             from aioaurora.simulator.tls import Authority  # noqa: PLC0415 - needs an extra
 
-            self.authority = Authority()
-            stack.callback(self.authority.close)
-        await self.control.execute(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
-        self.control.use(self.database)
-        if self.engine.name == "dsn":
-            stack.push_async_callback(self.views.forget)
+            core.authority = Authority()
+            stack.callback(core.authority.close)
+        await self._make_database()
+        await core.views.start()
+        if self._is_guest:
+            stack.push_async_callback(core.views.forget)
         await self._start_instances()
 
+    async def _make_database(self) -> None:
+        control = self._core.control
+        try:
+            await control.execute(f"CREATE DATABASE `{self.database}`")
+        except EngineError as error:
+            if error.errno != _EXISTS:
+                raise
+        else:
+            if self._is_guest:
+                self._exit.push_async_callback(control.execute, f"DROP DATABASE IF EXISTS `{self.database}`")
+        control.use(self.database)
+
     async def _start_instances(self) -> None:
+        core = self._core
         for number, server_id in enumerate(self._ids):
             is_writer = number == 0 and not self._reader_only
-            self.make_instance(server_id, Role.WRITER if is_writer else Role.READER)
-        await self.publish()
+            core.add(core.made(server_id, Role.WRITER if is_writer else Role.READER))
+        await core.publish()
         self._exit.push_async_callback(self._close_instances)
-        for each in self.instances.values():
-            each.state.conditions.requires_tls = self._tls == "required"
+        for each in core.instances.values():
             each.rise(each.role)
-        self.point_names()
-        self.own(self.keep_rows_fresh())
-        self.timeline.add("started", engine=self.engine.name, instances=tuple(self.instances))
+        core.point_names()
+        core.tasks.own(core.keep_rows_fresh())
+        core.timeline.add("started", engine=self.engine, instances=tuple(core.instances))
 
     async def _close_instances(self) -> None:
-        await self.end_tasks()
-        for each in self.instances.values():
+        core = self._core
+        await core.tasks.end()
+        for each in core.instances.values():
+            if self._is_guest:  # Sessions that live on would hold what is to be dropped.
+                await core.undo(each.fall(Ending.RST), each.id)
             await each.close()
 
     # --- where it is ------------------------------------------------------------------------------------------------
 
     @property
+    def name(self) -> str:
+        """The cluster's id."""
+        return self._core.names.name
+
+    @property
+    def engine(self) -> str:
+        """Which engine plays the storage; never "auto"."""
+        return self._core.engine.name
+
+    @property
     def endpoint(self) -> str:
         """The cluster endpoint's name."""
-        return self.names.cluster
+        return self._core.names.cluster
 
     @property
     def reader_endpoint(self) -> str:
         """The reader endpoint's name."""
-        return self.names.reader
+        return self._core.names.reader
 
     @property
     def instance_pattern(self) -> str:
         """The instance endpoints' names, with `{id}` for the id."""
-        return self.names.pattern
+        return self._core.names.pattern
 
     def instance_endpoint(self, server_id: str) -> str:
         """The endpoint's name of one instance."""
-        return self.instance(server_id).host
+        return self._core.instance(server_id).host
 
     @property
     def port(self) -> int:
-        """The port of all instances; where the system has one loopback address only, the first one's."""
-        return next(iter(self.instances.values())).port if self.addresses.is_shared else self.addresses.port
+        """The port of all instances."""
+        return self._core.addresses.port
 
     @property
     def nameservers(self) -> tuple[str, ...]:
@@ -176,7 +202,7 @@ class SimulatedCluster(Faults):
     @property
     def ca_file(self) -> str | None:
         """The certificate of the authority that signed the instances' certificates; None without TLS."""
-        return self.authority.ca_file if self.authority is not None else None
+        return self._core.authority.ca_file if self._core.authority is not None else None
 
     @property
     def url(self) -> str:
@@ -209,17 +235,21 @@ class SimulatedCluster(Faults):
         self, user: str, password: str | Callable[[str], bool], plugin: Plugin = "mysql_native_password"
     ) -> None:
         """Let `user` log in; a function says whether a token is good, which is asked for over TLS only."""
-        self.accounts[user] = Account(password, plugin if isinstance(password, str) else "mysql_clear_password")
+        self._core.accounts[user] = Account(password, plugin if isinstance(password, str) else "mysql_clear_password")
+
+    def remove_user(self, user: str) -> None:
+        """Let `user` log in no more; connections that exist go on."""
+        del self._core.accounts[user]
 
     # --- the truth --------------------------------------------------------------------------------------------------
 
     async def execute(self, sql: str, *args: Value) -> int:
         """Run a statement in the engine, past all instances and faults; return how many rows it changed."""
-        return await self.control.execute(sql, *args)
+        return await self._core.control.execute(sql, *args)
 
     async def rows(self, sql: str, *args: Value) -> list[tuple[Value, ...]]:
         """Ask the engine, past all instances and faults."""
-        return await self.control.rows(sql, *args)
+        return await self._core.control.rows(sql, *args)
 
 
 def _made_engine(name: EngineName, dsn: str | None) -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -140,6 +141,7 @@ class State:
         id: What `@@aurora_server_id` says.
         label: First label of its endpoint's name; differs from `id` after a blue/green switchover.
         number: `@@server_id`.
+        schema: The engine's schema that holds its view of the cluster.
         role: What it truly is.
         is_up: Whether it serves; a silenced or stopped one does not.
         knocks: The newest handshakes that are over.
@@ -148,6 +150,7 @@ class State:
     id: str
     label: str
     number: int
+    schema: str
     address: str
     port: int
     role: Role
@@ -163,3 +166,10 @@ class State:
     def is_read_only(self) -> bool:
         """Whether writes are refused."""
         return self.role is Role.READER or self.conditions.is_frozen
+
+
+def refuse_bad_seconds(**given: float) -> None:
+    """Raise ValueError for what is no duration: it must be finite, and 0 or more."""
+    for name, value in given.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} {value!r}: write seconds, 0 or more")

@@ -162,7 +162,7 @@ class StatementDesk:
             state = self._state
             self._facts = Facts(
                 server_id=state.id,
-                schema=schema_of(state.id),
+                schema=state.schema,
                 number=state.number,
                 port=state.port,
                 version=MYSQL_VERSION,
@@ -246,8 +246,3 @@ class StatementDesk:
         if account is None or not isinstance(account.password, str):
             return False
         return auth in (native_scramble(account.password, front.nonce), sha2_scramble(account.password, front.nonce))
-
-
-def schema_of(server_id: str) -> str:
-    """The engine's schema that holds one instance's view of the cluster."""
-    return f"aurora_{server_id}"

@@ -9,6 +9,8 @@ import urllib.parse
 from aioaurora.simulator.engine import SimulatorError
 from aioaurora.simulator.wire import Greeting, read_packet
 
+_LOOKS_LIKE = "a dsn looks like mysql://root:password@127.0.0.1:3306, with a password that is percent-encoded"
+
 
 class DsnEngine:
     """A server at `mysql://user:password@host:port`; the account may create schemas and kill sessions."""
@@ -22,10 +24,15 @@ class DsnEngine:
     name = "dsn"
 
     def __init__(self, dsn: str) -> None:
-        parts = urllib.parse.urlsplit(dsn)
-        if parts.scheme not in ("mysql", "mariadb") or not parts.hostname:
-            raise SimulatorError("a dsn looks like mysql://root:password@127.0.0.1:3306")
-        self.host, self.port = parts.hostname, parts.port or 3306
+        try:
+            parts = urllib.parse.urlsplit(dsn)
+            host, port = parts.hostname, parts.port or 3306
+        except ValueError:
+            # Its sentence may hold a part of the password, if that has a slash in it.
+            raise SimulatorError(_LOOKS_LIKE) from None
+        if parts.scheme not in ("mysql", "mariadb") or not host:
+            raise SimulatorError(_LOOKS_LIKE)
+        self.host, self.port = host, port
         self.user = urllib.parse.unquote(parts.username or "root")
         self.password = urllib.parse.unquote(parts.password or "")
         self.is_mariadb = False

@@ -2,10 +2,11 @@
 
 Beside what the clients say, the simulator itself sends an engine:
 
-    CREATE DATABASE IF NOT EXISTS `aurora_db-1`
-    CREATE TABLE IF NOT EXISTS `aurora_db-1`.replica_host_status (... PRIMARY KEY (SERVER_ID)) ENGINE=MEMORY
-    REPLACE INTO `aurora_db-1`.replica_host_status (...) VALUES (...), (...)
-    DELETE FROM `aurora_db-1`.replica_host_status WHERE SERVER_ID NOT IN ('db-1', 'db-2')
+    CREATE DATABASE `aurora_5f0c9a1e_1`
+    CREATE TABLE `aurora_5f0c9a1e_1`.replica_host_status (... PRIMARY KEY (SERVER_ID)) ENGINE=MEMORY
+    SELECT NOW(6)
+    REPLACE INTO `aurora_5f0c9a1e_1`.replica_host_status (...) VALUES (...), (...)
+    DELETE FROM `aurora_5f0c9a1e_1`.replica_host_status WHERE SERVER_ID NOT IN ('db-1', 'db-2')
     SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE ID IN (7, 8)
     KILL 7; KILL QUERY 7; ROLLBACK
     SET SESSION TRANSACTION READ ONLY

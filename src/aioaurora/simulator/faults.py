@@ -2,6 +2,7 @@
 
 `instance` is an id; where it is left out, the writer is meant, or all instances where that makes sense.
 Failovers, switchovers and changes of the cluster's members are no faults but events: they stay.
+Durations are seconds, finite and 0 or more: ValueError otherwise.
 """
 
 from __future__ import annotations
@@ -11,32 +12,22 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from aioaurora.errors import Role
-from aioaurora.simulator.conditions import Fate, HostRow, Rule, View
-from aioaurora.simulator.core import ClusterCore
-from aioaurora.simulator.desk import KEEP_READ_ONLY
-from aioaurora.simulator.failover import ENDINGS, Failovers, Mode, Plan
-from aioaurora.simulator.patching import injected, patched
+from aioaurora.simulator.conditions import Fate, HostRow, Rule, View, refuse_bad_seconds
+from aioaurora.simulator.failover import ENDINGS, Mode, Plan
+from aioaurora.simulator.members import Members
+from aioaurora.simulator.patching import patched, set_access
 from aioaurora.simulator.relay import Ending
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Coroutine
 
-    from aioaurora.simulator.engine import Engine
-    from aioaurora.simulator.instance import SimulatedInstance
-    from aioaurora.simulator.login import Account, Plugin
-    from aioaurora.simulator.names import Names
+    from aioaurora.simulator.server import Server
 
 _COMMIT = r"(?:release\s+savepoint\s+\S+\s*;\s*)?commit\b"
 
 
-class Faults(ClusterCore):
-    """A cluster's core, and all that can be done to it."""
-
-    instances: dict[str, SimulatedInstance]
-
-    def __init__(self, engine: Engine, names: Names, accounts: dict[str, Account], default_plugin: Plugin) -> None:
-        super().__init__(engine, names, accounts, default_plugin)
-        self._failovers = Failovers(self)
+class Faults(Members):
+    """A cluster, and all that can be done to it."""
 
     # --- the writer changes -----------------------------------------------------------------------------------------
 
@@ -52,7 +43,20 @@ class Faults(ClusterCore):
         undo_takes: float = 0.0,
         accepts: bool = True,
     ) -> None:
-        """Let the writer fall and another instance be promoted; returns at the promotion (see `failover.Plan`)."""
+        """Let the writer fall and another instance be promoted; returns at the promotion.
+
+        One that begins while another is under way takes its place. Cancelling ends the waiting, not the failover.
+
+        Args:
+            mode: How clients see the old writer end: "graceful" is FIN, "crash" RST, "blackhole" silence.
+            to: Who is promoted; None: a reader that is up.
+            promote_after: Seconds until the new writer accepts connections and says writable.
+            target_down_for: Seconds for which the target refuses, at the end of `promote_after`: its restart.
+            returns_after: Seconds from the promotion until the old writer is back as a reader.
+            dns_lag: Seconds from the promotion until the cluster endpoint names the new writer.
+            undo_takes: Seconds from the promotion until row locks of the old writer's transactions are gone.
+            accepts: Whether a silent writer's address still accepts connections, though it never greets (Linux).
+        """
         plan = Plan(
             mode=mode,
             promote_after=promote_after,
@@ -67,48 +71,41 @@ class Faults(ClusterCore):
     async def two_writers(self, to: str | None = None, *, promote_after: float = 0.0, dns_lag: float = 2.0) -> None:
         """Promote another instance while the old writer, fenced, still says writable: it hangs on writes.
 
-        Its sessions stay, their transactions are undone. It becomes a reader when healed.
+        Its sessions stay, their transactions are undone.
+        It becomes a reader when healed; healed before the promotion, it is the only writer again.
         """
-        old = self.writer
-        target = self.instance(to) if to else next(each for each in self.readers if each.is_up)
-        self.timeline.add("fault", old.id, fault="two_writers", to=target.id)
-        old.state.conditions.is_fenced = True
-        old.state.conditions.view = View(is_stale=True)
-        old.desk.changed()
-        await injected(self, old, KEEP_READ_ONLY)
-        await patched(self, old, silent_for=0.0)
-        await self.undo(target.fall(Ending.FIN), target.id)
-        await asyncio.sleep(promote_after)
-        target.rise(Role.WRITER)
-        self.timeline.add("promoted", target.id, old=old.id)
-        await self.publish()
-        self.own(self._move_names_later(dns_lag))
+        refuse_bad_seconds(promote_after=promote_after, dns_lag=dns_lag)
+        await self._failovers.double(to, promote_after=promote_after, dns_lag=dns_lag)
 
     async def freeze(self) -> None:
-        """Set `read_only` on the writer, as a switchover does: `innodb_read_only` stays 0, writes get 1290."""
+        """Set `read_only` on the writer, as a switchover does: `innodb_read_only` stays 0, writes get 1290.
+
+        It ends when the instance starts anew, if not healed before.
+        """
         writer = self._noted("freeze", None)
         writer.state.conditions.is_frozen = True
         writer.desk.changed()
-        await injected(self, writer, KEEP_READ_ONLY)
+        await self._under_way(set_access(self._core, writer, "READ ONLY"))
 
     async def restart(self, instance: str | None = None, *, mode: Mode = "graceful", down_for: float = 2.0) -> None:
-        """Restart an instance in place: it comes back in the role that it had; returns when it is up again."""
+        """Restart an instance in place: it comes back in the role that it had; returns when it is up again.
+
+        A failover under way decides itself who comes up, and when. A writer that was fenced comes back as a reader.
+        """
+        refuse_bad_seconds(down_for=down_for)
         restarted = self._noted("restart", instance, mode=mode, down_for=down_for)
-        await self.undo(restarted.fall(ENDINGS[mode]), restarted.id)
-        await asyncio.sleep(down_for)
-        if not restarted.is_up:
-            restarted.rise(restarted.role)
-            self.timeline.add("returned", restarted.id)
-            await self.publish()
+        await self._under_way(self._restarted(restarted, mode, down_for=down_for))
 
     async def crash(self, instance: str | None = None, *, mode: Mode = "crash", accepts: bool = True) -> None:
         """End an instance, and promote nobody; it stays down until healed."""
         ended = self._noted("crash", instance, mode=mode)
-        await self.undo(ended.fall(ENDINGS[mode], accepts=accepts), ended.id)
+        await self._core.undo(ended.fall(ENDINGS[mode], accepts=accepts), ended.id)
 
     async def patch(self, instance: str | None = None, *, silent_for: float = 2.0) -> None:
         """Patch without downtime: sessions are silent for a while and go on, their transactions are undone."""
-        await patched(self, self._noted("patch", instance, silent_for=silent_for), silent_for=silent_for)
+        refuse_bad_seconds(silent_for=silent_for)
+        patching = self._noted("patch", instance, silent_for=silent_for)
+        await self._under_way(patched(self._core, patching, silent_for=silent_for))
 
     # --- connections ------------------------------------------------------------------------------------------------
 
@@ -123,10 +120,11 @@ class Faults(ClusterCore):
     async def half_open(self, instance: str | None = None) -> None:
         """Forget the existing connections without a word; new ones are fine."""
         forgetful = self._noted("half_open", instance)
-        await self.undo(forgetful.drop(Ending.SILENCE), forgetful.id)
+        await self._core.undo(forgetful.drop(Ending.SILENCE), forgetful.id)
 
     async def slow(self, latency: float, instance: str | None = None) -> None:
         """Delay every answer."""
+        refuse_bad_seconds(latency=latency)
         for each in self._noted_some("slow", instance, latency=latency):
             each.state.conditions.latency_s = latency
 
@@ -139,17 +137,21 @@ class Faults(ClusterCore):
 
     async def deny_logins(self, lasting: float, instance: str | None = None) -> None:
         """Answer 1045 to every log-in for some seconds, as an instance does right after its promotion."""
+        refuse_bad_seconds(lasting=lasting)
         until = asyncio.get_running_loop().time() + lasting
         for each in self._noted_some("deny_logins", instance, lasting=lasting):
             each.state.conditions.denied_until = until
 
     async def slow_logins(self, latency: float, instance: str | None = None) -> None:
         """Let every log-in take this long."""
+        refuse_bad_seconds(latency=latency)
         for each in self._noted_some("slow_logins", instance, latency=latency):
             each.state.conditions.login_latency_s = latency
 
     async def pace_logins(self, per_second: float, instance: str | None = None) -> None:
         """Let so many log-ins through per second; the others wait for their turn."""
+        if not per_second > 0:
+            raise ValueError(f"per_second {per_second!r}: write a number above 0")
         for each in self._noted_some("pace_logins", instance, per_second=per_second):
             each.state.conditions.logins_per_s = per_second
 
@@ -195,7 +197,16 @@ class Faults(ClusterCore):
         masters: Collection[str] | None = None,
         extra: Collection[HostRow] = (),
     ) -> None:
-        """Let one instance, or all, show other rows than the truth (see `conditions.View`)."""
+        """Let one instance, or all, show other rows of `information_schema.replica_host_status` than the truth.
+
+        Args:
+            observer: Id of the instance that shows them; None: all.
+            stale: They stay what they are.
+            empty: There are none.
+            without: Ids whose rows are missing.
+            masters: Ids that are shown as the writer, instead of the true one; None: the true one.
+            extra: More rows.
+        """
         view = View(
             is_stale=stale,
             is_empty=empty,
@@ -205,104 +216,73 @@ class Faults(ClusterCore):
         )
         for each in self._noted_some("distort_view", observer):
             each.state.conditions.view = view
-        await self.publish()
+        await self._core.publish()
 
     async def report_lag(self, lag_ms: float, instance: str) -> None:
         """Let an instance's row say that it lags; its data do not."""
         self._noted("report_lag", instance, lag_ms=lag_ms).state.conditions.lag_ms = lag_ms
-        await self.publish()
-
-    # --- members ----------------------------------------------------------------------------------------------------
-
-    async def add_instance(self, server_id: str) -> SimulatedInstance:
-        """Add a reader."""
-        if server_id in self.instances:
-            raise ValueError(f"there is an instance {server_id!r} already")
-        added = self.make_instance(server_id, Role.READER)
-        await self.publish(also_up=(server_id,))
-        added.rise(Role.READER)
-        self.timeline.add("added", server_id)
-        self.point_names()
-        return added
-
-    async def remove_instance(self, server_id: str) -> None:
-        """Delete a reader: its connections end, its name goes; rows of it are gone at once."""
-        removed = self.instance(server_id)
-        if removed.role is Role.WRITER:
-            raise ValueError(f"{server_id!r} is the writer: fail over first")
-        await self.undo(removed.fall(Ending.FIN), server_id)
-        del self.instances[server_id]
-        self.dns.remove(removed.host)
-        await removed.close()
-        self.timeline.add("removed", server_id)
-        self.point_names()
-        await self.publish()
-
-    async def switch_to_green(self, mark: str = "abc123", *, down_for: float = 1.0) -> None:
-        """Switch over from blue to green: the names now lead to instances that call themselves `db-1-green-abc123`.
-
-        Those ids stay for good, and no name is made of them.
-        """
-        self.timeline.add("fault", None, fault="switch_to_green", mark=mark)
-        for each in self.instances.values():
-            await self.undo(each.fall(Ending.FIN), each.id)
-        blue, self.instances = self.instances, {}
-        await asyncio.sleep(down_for)
-        for each in blue.values():
-            green = self.make_instance(f"{each.state.label}-green-{mark}", each.role)
-            self.dns.remove(green.host)
-            green.state.label, green.host = each.state.label, each.host
-            green.tls = each.tls
-            self.dns.set_address(green.host, green.address)
-            await each.close()
-        await self.publish(also_up=tuple(self.instances))
-        for each in self.instances.values():
-            each.rise(each.role)
-        self.point_names()
-        self.timeline.add("switched_over", None, instances=tuple(self.instances))
+        await self._core.publish()
 
     # --- undoing ----------------------------------------------------------------------------------------------------
 
     async def heal(self) -> None:
-        """Undo every fault: what is down comes up, what is wrong is right; a failover under way goes on."""
-        self.dns.heal()
-        for each in self.instances.values():
+        """Undo every fault: what is down comes up, what is wrong is right; a failover under way goes on.
+
+        Faults that are under way end here, and so do the calls that carry them out; what they were about to do is
+        not done. Locks that outlive a failover (`undo_takes`) are gone.
+        """
+        core = self._core
+        core.dns.heal()
+        await core.tasks.heal()
+        for each in [*core.instances.values()]:
             await self._heal(each)
         if self._failovers.coming is None:
-            self.point_names()
-        await self.publish()
-        self.timeline.add("healed")
+            core.point_names()
+        await core.publish()
+        core.timeline.add("healed")
 
-    async def _heal(self, instance: SimulatedInstance) -> None:
-        coming, was_frozen = self._failovers.coming, instance.state.conditions.is_frozen
-        if instance.state.conditions.is_fenced:
-            await self.undo(instance.fall(Ending.FIN), instance.id)
+    async def _heal(self, instance: Server) -> None:
+        core, conditions = self._core, instance.state.conditions
+        if conditions.is_fenced and core.writer is not instance:
+            await core.undo(instance.fall(Ending.FIN), instance.id)
             instance.state.role = Role.READER
         was_up = instance.is_up
         instance.recover()
-        if was_frozen and was_up:
-            await injected(self, instance, "SET SESSION TRANSACTION READ WRITE")
-        is_falling = coming is not None and (instance is coming or instance.role is Role.WRITER)
-        if not was_up and not is_falling:
+        if (conditions.is_frozen or conditions.is_fenced) and was_up and instance.role is Role.WRITER:
+            await set_access(core, instance, "READ WRITE")
+        if not was_up and not self._failovers.has(instance) and core.has(instance):
             instance.rise(instance.role)
-            self.timeline.add("returned", instance.id)
+            core.timeline.add("returned", instance.id)
 
-    async def _move_names_later(self, lag: float) -> None:
-        await asyncio.sleep(lag)
-        self.point_names()
+    # --- helpers ----------------------------------------------------------------------------------------------------
+
+    async def _under_way(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a fault that takes time: cancelling ends the waiting, `heal()` ends the fault."""
+        await asyncio.shield(self._core.tasks.fault(work))
+
+    async def _restarted(self, instance: Server, mode: Mode, *, down_for: float) -> None:
+        core = self._core
+        # A writer that was fenced finds out, when it starts, that there is another.
+        role = Role.READER if instance.state.conditions.is_fenced else instance.role
+        await core.undo(instance.fall(ENDINGS[mode]), instance.id)
+        lasted = await core.tasks.lasting(down_for)
+        if lasted and not instance.is_up and not self._failovers.has(instance) and core.has(instance):
+            instance.rise(role)
+            core.timeline.add("returned", instance.id)
+            await core.publish()
 
     def _rule(self, rule: Rule) -> None:
-        self.timeline.add("fault", None, fault=str(rule.fate), pattern=rule.pattern.pattern)
-        for each in self.instances.values():
+        self._core.timeline.add("fault", None, fault=str(rule.fate), pattern=rule.pattern.pattern)
+        for each in self._core.instances.values():
             each.state.conditions.rules.append(rule)
 
-    def _noted(self, fault: str, instance: str | None, **detail: Any) -> SimulatedInstance:  # noqa: ANN401 - shown only
-        which = self.instance(instance)
-        self.timeline.add("fault", which.id, fault=fault, **detail)
+    def _noted(self, fault: str, instance: str | None, **detail: Any) -> Server:  # noqa: ANN401 - shown only
+        which = self._core.instance(instance)
+        self._core.timeline.add("fault", which.id, fault=fault, **detail)
         return which
 
-    def _noted_some(self, fault: str, instance: str | None, **detail: Any) -> list[SimulatedInstance]:  # noqa: ANN401 - shown only
-        which = self.some(instance)
+    def _noted_some(self, fault: str, instance: str | None, **detail: Any) -> list[Server]:  # noqa: ANN401 - shown only
+        which = self._core.some(instance)
         for each in which:
-            self.timeline.add("fault", each.id, fault=fault, **detail)
+            self._core.timeline.add("fault", each.id, fault=fault, **detail)
         return which

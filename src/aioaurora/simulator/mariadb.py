@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import shutil
-import signal
 import socket
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aioaurora.simulator.engine import SimulatorError
+from aioaurora.simulator.guard import ended, guarded
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_START_S, _STOP_S, _POLL_S = 20.0, 5.0, 0.01
-_PR_SET_PDEATHSIG = 1
+_START_S, _POLL_S = 20.0, 0.01
 _ELSEWHERE = "/usr/sbin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin:/usr/local/mysql/bin"
 _LOG_SIZE = "--innodb-log-file-size=16M"
 _MEMORY, _ROOM_BYTES = "/dev/shm", 1 << 30  # noqa: S108 - mkdtemp makes a private directory there
@@ -31,6 +24,7 @@ _OPTIONS = (
     "--no-defaults",
     "--skip-networking",
     "--skip-log-bin",
+    "--default-time-zone=+00:00",  # As RDS.
     "--character-set-server=utf8mb4",
     "--collation-server=utf8mb4_general_ci",
     "--innodb-buffer-pool-size=64M",
@@ -96,10 +90,8 @@ class MariadbEngine:
     async def stop(self) -> None:
         """End the server and remove its files."""
         process, self._process = self._process, None
-        if process is not None and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGKILL)  # Its data is thrown away: it need not flush them.
-            await process.wait()
+        if process is not None:
+            await ended(process)  # Its data is thrown away: it need not flush them.
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -118,7 +110,7 @@ class MariadbEngine:
     async def _install(self, installer: str) -> None:
         folder = self._own_folder()
         (folder / "tmp").mkdir()
-        process = await asyncio.create_subprocess_exec(
+        process = await guarded(
             installer,
             "--no-defaults",
             "--auth-root-authentication-method=normal",
@@ -127,21 +119,20 @@ class MariadbEngine:
             f"--datadir={folder / 'data'}",
             f"--tmpdir={folder / 'tmp'}",
             *_as_root(),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            preexec_fn=_dies_with_parent(),
+            output=asyncio.subprocess.PIPE,
         )
         try:
-            said, _ = await asyncio.wait_for(process.communicate(), _START_S)
+            async with asyncio.timeout(_START_S):
+                said = await process.stdout.read() if process.stdout is not None else b""
+                status = await process.wait()
         finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode:
+            await ended(process)
+        if status:
             raise SimulatorError(f"mariadb-install-db failed: {said.decode(errors='replace')[-500:]}")
 
     async def _run(self, server: str) -> None:
         folder = self._own_folder()
-        self._process = await asyncio.create_subprocess_exec(
+        self._process = await guarded(
             server,
             *_OPTIONS,
             f"--datadir={folder / 'data'}",
@@ -150,9 +141,7 @@ class MariadbEngine:
             f"--pid-file={folder / 'pid'}",
             f"--log-error={folder / 'log'}",
             *_as_root(),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            preexec_fn=_dies_with_parent(),
+            output=asyncio.subprocess.DEVNULL,
         )
         async with asyncio.timeout(_START_S):
             while not await self._answers():
@@ -203,11 +192,3 @@ def _is_served(folder: Path) -> bool:
 
 def _as_root() -> tuple[str, ...]:
     return ("--user=root",) if os.geteuid() == 0 else ()
-
-
-def _dies_with_parent() -> Callable[[], None] | None:
-    """Let the kernel end the child when the thread that starts it ends, however that happens (Linux)."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

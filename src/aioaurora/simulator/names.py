@@ -30,6 +30,11 @@ class Names:
         """The instance endpoints, with `{id}` for the instance's id."""
         return self.instance("{id}")
 
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The names that may lead to any instance, as certificates have them."""
+        return self.cluster, self.reader, self.custom("*")
+
     def instance(self, label: str) -> str:
         """One instance's endpoint."""
         return f"{label}.{_HASH}.{self.suffix}"

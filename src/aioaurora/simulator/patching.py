@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from aioaurora.simulator.core import ClusterCore
-    from aioaurora.simulator.instance import SimulatedInstance
+    from aioaurora.simulator.server import Server
 
 _POLL_S = 0.01
 
 
-async def patched(cluster: ClusterCore, instance: SimulatedInstance, *, silent_for: float) -> None:
-    """Silence an instance for some seconds and undo the transactions of its sessions meanwhile.
+async def patched(cluster: ClusterCore, instance: Server, *, silent_for: float) -> None:
+    """Silence an instance for some seconds and undo the transactions of its sessions meanwhile; a fault's task.
 
     What is under way may finish in the first half of that time; its answer comes when the silence ends.
     """
     loop = asyncio.get_running_loop()
-    start = loop.time()
-    await injected(cluster, instance, "ROLLBACK", patience=silent_for / 2, silent_until=start + silent_for)
-    cluster.timeline.add("spoke_again", instance.id, sessions=len(instance.connections))
+    until, patient_until = loop.time() + silent_for, loop.time() + silent_for / 2
+    instance.silence()
+    while loop.time() < patient_until and await cluster.control.busy(_engine_ids(instance)):
+        if not await cluster.tasks.lasting(_POLL_S):
+            return
+    await injected(cluster, instance, "ROLLBACK")
+    if await cluster.tasks.lasting(until - loop.time()):
+        _speak(instance)
+        cluster.timeline.add("spoke_again", instance.id, sessions=len(instance.connections))
 
 
-async def injected(
-    cluster: ClusterCore, instance: SimulatedInstance, sql: str, *, patience: float = 0.0, silent_until: float = 0.0
-) -> None:
-    """Run a statement in all of an instance's sessions, between their own, in a moment of silence.
+async def set_access(cluster: ClusterCore, instance: Server, access: Literal["READ ONLY", "READ WRITE"]) -> None:
+    """Make an instance's sessions READ ONLY or READ WRITE."""
+    await injected(cluster, instance, f"SET SESSION TRANSACTION {access}")
+    _speak(instance)
 
-    Statements that are not done within `patience` seconds are killed (1317).
-    """
+
+async def injected(cluster: ClusterCore, instance: Server, sql: str) -> None:
+    """Silence an instance and run a statement in all of its sessions; what they are running is killed (1317)."""
     instance.silence()
     fronts = [front for front in instance.connections if front.back is not None]
-    ids = [front.engine_id for front in fronts]
-    for _ in range(int(patience / _POLL_S)):
-        if not await cluster.control.busy(ids):
-            break
-        await asyncio.sleep(_POLL_S)
-    await cluster.control.kill_queries(await cluster.control.busy(ids))
+    await cluster.control.kill_queries(await cluster.control.busy([front.engine_id for front in fronts]))
     await asyncio.sleep(0)  # The last answers are in the sockets: let them be read first.
     for front in fronts:
         if front.back is not None:
@@ -45,6 +47,12 @@ async def injected(
                 await front.back.run(sql)
             except ConnectionError:
                 continue  # The session ended by itself, and its transaction with it.
-    await asyncio.sleep(max(silent_until - asyncio.get_running_loop().time(), 0))
+
+
+def _engine_ids(instance: Server) -> list[int]:
+    return [front.engine_id for front in instance.connections if front.back is not None]
+
+
+def _speak(instance: Server) -> None:
     if instance.is_up:  # It may have fallen meanwhile.
         instance.speak()

@@ -12,12 +12,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aioaurora.simulator.dns import Status
+from aioaurora.simulator.questions import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from aioaurora.simulator.dns import Answer
+    from aioaurora.simulator.questions import Answer
 
 
 class Names(Protocol):

@@ -15,7 +15,9 @@ class Entry:
 
     Attributes:
         at: Loop time.
-        kind: "started", "fault", "sessions_killed", "promoted", "returned", "dns_moved", "wrong_role", "healed" ...
+        kind: "started", "fault" (`detail["fault"]` says which), "restarting", "sessions_killed", "promoted",
+            "returned", "spoke_again", "dns_moved", "statement_lost", "wrong_role", "added", "removed",
+            "custom_endpoint", "switched_over", "healed", "dns_healed".
         instance: Id of the instance that it happened to, None for the cluster.
         detail: What else there is to know.
     """

@@ -1,7 +1,8 @@
 """`information_schema.replica_host_status` as each instance shows it: a table in the engine for every observer.
 
 The table is not transactional, as Aurora's is not: a long snapshot still sees the newest rows.
-Times are the simulator's own (wall clock at the start, plus loop time), so they go with a virtual clock too.
+Times are the engine's own (what it calls NOW at the start, plus loop time): whoever compares them with NOW() gets
+true ages, in whatever time zone the engine runs, and they go with a virtual clock too.
 """
 
 from __future__ import annotations
@@ -13,17 +14,16 @@ from typing import TYPE_CHECKING
 from aioaurora.errors import Role
 from aioaurora.simulator.conditions import MASTER_SESSION_ID, HostRow
 from aioaurora.simulator.control import literal
-from aioaurora.simulator.desk import schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aioaurora.simulator.control import Control
-    from aioaurora.simulator.instance import SimulatedInstance
+    from aioaurora.simulator.server import Server
 
 _USUAL_LAG_MS = 15.0
 _COLUMNS = "SERVER_ID, SESSION_ID, IS_CURRENT, LAST_UPDATE_TIMESTAMP, REPLICA_LAG_IN_MILLISECONDS, CPU"
-_TABLE = """CREATE TABLE IF NOT EXISTS {table} (
+_TABLE = """CREATE TABLE {table} (
     SERVER_ID varchar(100) NOT NULL, SESSION_ID varchar(100) NOT NULL, IS_CURRENT tinyint NOT NULL,
     LAST_UPDATE_TIMESTAMP datetime(6) NOT NULL, REPLICA_LAG_IN_MILLISECONDS double NOT NULL, CPU double NOT NULL,
     PRIMARY KEY (SERVER_ID)) ENGINE=MEMORY"""
@@ -32,17 +32,24 @@ _TABLE = """CREATE TABLE IF NOT EXISTS {table} (
 class Views:
     """Writes what every instance shows of the cluster."""
 
+    _origin: float
+    _started: datetime.datetime
+
     def __init__(self, control: Control) -> None:
         self._control = control
-        self._started = datetime.datetime.now(datetime.UTC)
-        self._origin = asyncio.get_running_loop().time()
         self._heard: dict[str, float] = {}
         self._made: set[str] = set()
         self._turn = asyncio.Lock()
 
+    async def start(self) -> None:
+        """Ask the engine what time it is."""
+        [(now,)] = await self._control.rows("SELECT NOW(6)")
+        self._started = datetime.datetime.fromisoformat(str(now))
+        self._origin = asyncio.get_running_loop().time()
+
     async def publish(
         self,
-        instances: Iterable[SimulatedInstance],
+        instances: Iterable[Server],
         *,
         writer: str | None = None,
         also_up: frozenset[str] = frozenset(),
@@ -57,16 +64,16 @@ class Views:
             rows = [self._row(each, writer, now) for each in known]
             for each in known:
                 view = each.state.conditions.view
-                if not view.is_stale or each.id not in self._made:
-                    await self._write(each.id, view.seen(rows), now)
+                if not view.is_stale or each.state.schema not in self._made:
+                    await self._write(each.state.schema, view.seen(rows), now)
 
-    async def forget(self, schemas: Iterable[str] | None = None) -> None:
-        """Drop the tables, all or those of some ids: a server that is not ours keeps nothing of them."""
-        for each in tuple(self._made if schemas is None else schemas):
-            self._made.discard(each)
-            await self._control.execute(f"DROP DATABASE IF EXISTS `{schema_of(each)}`")
+    async def forget(self) -> None:
+        """Drop the tables: a server that is not ours keeps nothing of them."""
+        for schema in tuple(self._made):
+            self._made.discard(schema)
+            await self._control.execute(f"DROP DATABASE IF EXISTS `{schema}`")
 
-    def _row(self, instance: SimulatedInstance, writer: str | None, now: float) -> HostRow:
+    def _row(self, instance: Server, writer: str | None, now: float) -> HostRow:
         is_writer = instance.id == writer if writer is not None else instance.role is Role.WRITER
         lag_ms = instance.state.conditions.lag_ms
         return HostRow(
@@ -76,12 +83,12 @@ class Views:
             age_s=now - self._heard[instance.id],
         )
 
-    async def _write(self, observer: str, rows: list[HostRow], now: float) -> None:
-        table = f"`{schema_of(observer)}`.replica_host_status"
-        if observer not in self._made:
-            await self._control.execute(f"CREATE DATABASE IF NOT EXISTS `{schema_of(observer)}`")
+    async def _write(self, schema: str, rows: list[HostRow], now: float) -> None:
+        table = f"`{schema}`.replica_host_status"
+        if schema not in self._made:
+            await self._control.execute(f"CREATE DATABASE `{schema}`")
+            self._made.add(schema)
             await self._control.execute(_TABLE.format(table=table))
-            self._made.add(observer)
         if rows:
             values = ", ".join(self._values(row, now) for row in rows)
             await self._control.execute(f"REPLACE INTO {table} ({_COLUMNS}) VALUES {values}")  # noqa: S608 - our own

@@ -77,8 +77,8 @@ async def conducted(drill: Drill, audience: Audience) -> None:
     sim = SimulatedCluster(instances=plan.instances, engine=plan.engine, dsn=plan.dsn, seed=plan.seed)
     suspicions, ticker = Suspicions(), Ticker()
     async with sim, _thawing():
-        drill.engine = sim.engine.name
-        audience.started(sim.engine.name)
+        drill.engine = sim.engine
+        audience.started(sim.engine)
         sim.add_user(_PLAIN_USER, sim.password)
         await _set_up(sim)
         async with Cluster(**_our_options(sim), listeners=(suspicions,)) as cluster:
@@ -234,7 +234,7 @@ class _Conductor:
 
     def _peak_connects(self, instance: str, since: float) -> dict[Side, int]:
         """Count log-ins; those of our Cluster include its monitor's."""
-        knocks = [each for each in self._sim.instances[instance].state.knocks if each.ended_at >= since]
+        knocks = [each for each in self._sim.instances[instance].knocks if each.ended_at >= since]
         return judge.connects_at_once(knocks, plain_user=_PLAIN_USER)
 
     async def _returned(self, old: str, since: float) -> None:
@@ -251,7 +251,6 @@ def _chance(plan: Plan, *whose: object) -> random.Random:
 
 async def _set_up(sim: SimulatedCluster) -> None:
     for table in (TABLE, READ_TABLE):
-        await sim.execute(f"DROP TABLE IF EXISTS `{sim.database}`.`{table}`")
         await sim.execute(f"CREATE TABLE `{sim.database}`.`{table}` {COLUMNS}")
     await sim.execute(f"INSERT INTO `{sim.database}`.`{READ_TABLE}` (id) VALUES ('one')")  # noqa: S608 - our own names
 

@@ -31,7 +31,10 @@ RequireTls = Annotated[bool, typer.Option("--require-tls", help="As --tls, and r
 Auth = Annotated[str, typer.Option(metavar="mysql_native_password|caching_sha2_password", help="How users log in.")]
 User = Annotated[str, typer.Option(help="Who may log in.")]
 Password = Annotated[str, typer.Option(help="Of the user. It is printed: this cluster keeps no secrets.")]
-Database = Annotated[str, typer.Option(help="A schema that is made.")]
+Database = Annotated[
+    str | None,
+    typer.Option(help="A schema that is made. Default: shop; on a server of yours, one that is dropped in the end."),
+]
 
 
 def simulate(  # noqa: PLR0917 - typer calls it, by name
@@ -45,7 +48,7 @@ def simulate(  # noqa: PLR0917 - typer calls it, by name
     auth: Auth = "mysql_native_password",
     user: User = "app",
     password: Password = "secret",  # noqa: S107 - of a cluster on loopback
-    database: Database = "shop",
+    database: Database = None,
 ) -> None:
     """Play an Aurora cluster on this machine until Ctrl-C, and print a line to copy for connecting to it.
 

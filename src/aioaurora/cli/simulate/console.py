@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -32,7 +33,7 @@ class Words:
 
     @classmethod
     def of(cls, words: list[str], sim: SimulatedCluster) -> Words:
-        """Tell modes, numbers and ids apart; raises ValueError for anything else."""
+        """Tell modes, seconds and ids apart; raises ValueError for anything else."""
         found: dict[str, str | float] = {}
         for word in words:
             kind, value = _kind(word, sim)
@@ -48,10 +49,13 @@ def _kind(word: str, sim: SimulatedCluster) -> tuple[str, str | float]:
     if word in sim.instances:
         return "instance", word
     try:
-        return "seconds", float(word)
+        seconds = float(word)
     except ValueError:
         known = ", ".join((*_MODES, *sim.instances))
         raise ValueError(f"{word!r} is no number and none of {known}") from None
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{word!r} is no duration: it must be 0 or more, and end")
+    return "seconds", seconds
 
 
 Run: TypeAlias = Callable[["SimulatedCluster", list[str]], Awaitable[None]]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def banner(sim: SimulatedCluster) -> Iterator[str]:
     """Say where the cluster is, and how to connect to it."""
     nameserver = sim.nameservers[0]
-    yield f"cluster {sim.names.name!r} on the engine {sim.engine.name}, name server {nameserver}"
+    yield f"cluster {sim.name!r} on the engine {sim.engine}, name server {nameserver}"
     yield from status(sim)
     yield ""
     yield "python:   " + python_line(sim)
@@ -48,8 +48,8 @@ def status(sim: SimulatedCluster) -> Iterator[str]:
     """Say who is who: one line for each instance."""
     for each in sim.instances.values():
         how = "up" if each.is_up else "down"
-        where = f"{each.address}:{each.port}"
-        yield f"  {each.id:<8} {each.role:<6}  {how:<4}  {where:<18}  {each.host}  {len(each.connections)} connections"
+        where, count = f"{each.address}:{each.port}", len(each.connection_ids)
+        yield f"  {each.id:<8} {each.role:<6}  {how:<4}  {where:<18}  {each.host}  {count} connections"
 
 
 def told(entry: Entry, since: float) -> str:
