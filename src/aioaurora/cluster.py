@@ -188,11 +188,18 @@ class Cluster:
         self._bind(dialled.session, dialled.observation, why="connect")
         return dialled.session
 
-    async def _dialled(self, role: Role | None, instance: str | None, timeout_s: float | None) -> Dialled[Connection]:
+    async def _dialled(
+        self,
+        role: Role | None,
+        instance: str | None,
+        timeout_s: float | None,
+        *,
+        like: Connection | None = None,
+    ) -> Dialled[Connection]:
         parts = self._begun()
 
         def built(*, place: Place, address: str, credentials: Credentials) -> Connection:
-            return self._build(
+            connection = self._build(
                 **parts.dialer.keywords(place, address, credentials),
                 **self._config.session,
                 report=self._told,
@@ -200,6 +207,9 @@ class Cluster:
                 abandon=self._abandoned,
                 ended=functools.partial(self._ended, parts.loop),
             )
+            if like is not None:
+                connection.imitate(like)
+            return connection
 
         return await parts.seeker.seek(role, instance, built, deadline=parts.seeker.deadline(timeout_s))
 
@@ -224,7 +234,7 @@ class Cluster:
 
     async def _redial(self, connection: Connection, *, instance: str | None) -> None:
         """Make this object connected again, to the present holder of its role, or to its one instance."""
-        dialled = await self._dialled(connection.role, instance, None)
+        dialled = await self._dialled(connection.role, instance, None, like=connection)
         connection.take_over(dialled.session)
         self._bind(connection, dialled.observation, why="ping")
 

@@ -39,7 +39,7 @@ MUTANTS = (
     Mutant("topology", "turned_at=now if turned else", "turned_at="),
     Mutant("topology", "topology.with_instance(replace(observer, turned_at=now))", "topology"),
     Mutant("topology", "is Health.SUSPECT and was is not Mode.WRITABLE", "is Health.SUSPECT"),
-    Mutant("topology", "is Health.SUSPECT and was is not Mode.WRITABLE", "is Health.SUSPECT and claimed_before"),
+    Mutant("topology", "is Health.SUSPECT and was is not Mode.WRITABLE", "is Health.SUSPECT and was is Mode.WRITABLE"),
     Mutant("topology", "or incumbent.health is Health.DOWN:", "or incumbent.health is not Health.UP:"),
     Mutant(
         "topology", "0 < observation.thread_id < known.thread_id / 2", "0 < observation.thread_id < known.thread_id"

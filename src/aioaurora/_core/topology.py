@@ -259,7 +259,9 @@ def _holds(incumbent: Instance, claimant: Instance, *, was: Mode | None, hint: s
 def _with_view(topology: Topology, view: View, *, by_writer: bool, now: float) -> Topology:
     rows = {row.server_id: row for row in view.rows}
     kept = [each for each in topology.instances if each.id in rows or not (by_writer and _is_forgotten(each, now))]
-    heard = [_heard_of(each, rows.get(each.id), topology.writer_id, now) for each in [*kept, *_new(topology, kept, rows)]]
+    heard = [
+        _heard_of(each, rows.get(each.id), topology.writer_id, now) for each in [*kept, *_new(topology, kept, rows)]
+    ]
     return replace(_with_instances(topology, heard), stamp=view.stamp, hint=_hint_of(view.rows))
 
 
