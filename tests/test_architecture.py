@@ -130,6 +130,7 @@ SAMPLES = {
     "epoch": 4,
     "errno": 2013,
     "instance": "db-1",
+    "is_frozen": True,
     "made_in": 11,
     "outcome": errors.Outcome.UNKNOWN,
     "phase": "tls",

@@ -232,6 +232,37 @@ async def test_a_crash_is_noticed_when_nothing_is_under_way(sim, monkeypatch):
         await failing
 
 
+async def test_a_switchover_that_freezes_the_writer_is_waited_for(sim, monkeypatch):
+    """Open connections are told that it is none of their fault; who asks anew gets a writer that writes."""
+    async with following(sim, monkeypatch, autocommit=True) as cluster:
+        await sim.execute("CREATE TABLE t (id INT PRIMARY KEY)")
+        connection = await cluster.connect()
+        await sim.freeze()
+
+        with pytest.raises(errors.WriterDemoted) as caught:
+            await connection.query("INSERT INTO t VALUES (1)")
+        waiting = asyncio.create_task(cluster.connect())
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        await sim.heal()
+
+        assert caught.value.is_frozen
+        assert caught.value.retryable
+        async with await waiting as anew:
+            await anew.query("INSERT INTO t VALUES (1)")
+
+
+async def test_of_two_that_say_writable_the_rows_tell_which_one_is_fenced(sim, monkeypatch):
+    """A reader's rows name the new one; its promotion was not seen, for nobody had asked it before."""
+    async with following(sim, monkeypatch) as cluster, cluster.connect(instance="db-3"), cluster.connect():
+        await asyncio.sleep(1)
+        await sim.two_writers(to="db-2", promote_after=1)
+
+        await asyncio.sleep(7)
+
+        assert cluster.topology.writer.id == "db-2"
+
+
 # --- silence --------------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +299,26 @@ async def test_a_failure_of_the_monitor_is_told_to_who_waits(sim, monkeypatch):
         monkeypatch.setattr("aioaurora._io.heartbeat.probe", broken)
         with pytest.raises(err.InternalError, match="a fault of ours"):
             await asyncio.wait_for(waiting, 5)
+
+        monkeypatch.undo()
+        names(sim, monkeypatch)
+        with pytest.raises(err.InternalError, match="a fault of ours"):
+            await cluster.connect()
+        await sim.restart("db-1", down_for=0.1)
+        async with cluster.connect() as connection:  # It was said; the next request begins anew.
+            assert connection.role is Role.WRITER
+
+
+async def test_slow_answers_are_no_failover(sim, monkeypatch):
+    """Later than `suspect_after` each time: suspected once, and then known to be slow."""
+    log = []
+    async with following(sim, monkeypatch, listeners=[log.append]) as cluster:
+        await sim.slow(0.3)
+
+        await asyncio.sleep(20)
+
+        assert len(told(events.FailoverStarted, log)) <= 1
+        assert cluster.topology.writer is not None
 
 
 async def test_an_answer_that_cannot_be_read_is_a_lost_session(sim, monkeypatch):

@@ -29,6 +29,8 @@ from tests.io.scripted_server import (
 )
 from tests.io.scripted_server import err as refusal
 
+ASKED = "SELECT @@innodb_read_only, @@read_only"
+
 
 @pytest.mark.parametrize(("before", "outcome"), [(AUTOCOMMIT, Outcome.NOTHING_SENT), (IN_TRANS, Outcome.ROLLED_BACK)])
 async def test_nothing_is_written_to_a_session_that_has_hung_up(before, outcome):
@@ -190,7 +192,7 @@ REFUSALS = {
 async def test_a_writer_that_says_it_is_a_reader_was_demoted(statement, before, outcome, errno):
     """It is asked on this very connection, and told to the cluster (cases 10, 61)."""
     told = Told()
-    answers = {"SELECT 0": ok(before), statement: refusal(errno), "SELECT @@innodb_read_only": rows(("1",))}
+    answers = {"SELECT 0": ok(before), statement: refusal(errno), ASKED: rows(("1", "1"))}
     async with ScriptedServer(answers) as server, connected(server, told) as conn:
         await conn.query("SELECT 0")
 
@@ -207,7 +209,7 @@ async def test_a_writer_that_says_it_is_a_reader_was_demoted(statement, before, 
 @pytest.mark.parametrize(("errno", "outcome"), [(1290, Outcome.ROLLED_BACK), (1836, Outcome.UNKNOWN)])
 async def test_only_1290_says_that_a_commit_was_not_done(errno, outcome):
     """Any other error may come after it (case 61)."""
-    answers = {"BEGIN": ok(IN_TRANS), "COMMIT": refusal(errno), "SELECT @@innodb_read_only": rows(("1",))}
+    answers = {"BEGIN": ok(IN_TRANS), "COMMIT": refusal(errno), ASKED: rows(("1", "1"))}
     async with ScriptedServer(answers) as server, connected(server) as conn:
         await conn.begin()
 
@@ -217,10 +219,22 @@ async def test_only_1290_says_that_a_commit_was_not_done(errno, outcome):
     assert caught.value.outcome is outcome
 
 
+async def test_a_writer_that_is_frozen_by_a_switchover_blames_no_caller():
+    """`read_only` is on, and it could write (case 57): the statement was refused, and whoever asks again waits."""
+    told = Told()
+    answers = {"INSERT": refusal(1290), ASKED: rows(("0", "1"))}
+    async with ScriptedServer(answers) as server, connected(server, told) as conn:
+        with pytest.raises(errors.WriterDemoted, match="frozen by a switchover") as caught:
+            await conn.query("INSERT INTO t VALUES (1)")
+
+    assert (caught.value.is_frozen, caught.value.outcome, caught.value.retryable) == (True, Outcome.REFUSED, True)
+    assert told.reports == [(Scope.ROLE, errors.WriterDemoted)]
+
+
 async def test_a_read_only_transaction_of_the_callers_is_no_demotion():
     """The same number; the instance says that it is the writer (case 10)."""
     told = Told()
-    answers = {"INSERT": refusal(1792), "SELECT @@innodb_read_only": rows(("0",))}
+    answers = {"INSERT": refusal(1792), ASKED: rows(("0", "0"))}
     async with ScriptedServer(answers) as server, connected(server, told) as conn:
         with pytest.raises(err.OperationalError) as caught:
             await conn.query("INSERT INTO t VALUES (1)")
@@ -242,7 +256,7 @@ async def test_nobody_is_asked_where_no_writer_was_promised(role):
 
 async def test_a_session_that_dies_while_asked_is_lost():
     """What was refused is known all the same."""
-    answers = {"INSERT": refusal(1290), "SELECT @@innodb_read_only": hang_up}
+    answers = {"INSERT": refusal(1290), ASKED: hang_up}
     async with ScriptedServer(answers) as server, connected(server) as conn:
         with pytest.raises(errors.ConnectionLost) as caught:
             await conn.query("INSERT INTO t VALUES (1)")
@@ -356,7 +370,7 @@ async def test_a_transaction_that_vanishes_is_told_by_every_answer(use):
 @pytest.mark.parametrize(("status", "outcome"), [(0, Outcome.NOTHING_SENT), (IN_TRANS, Outcome.ROLLED_BACK)])
 async def test_an_error_of_what_may_have_committed_leaves_no_guess(status, outcome):
     """DDL commits what is open and may fail then; its ERR packet has no flag, so the next word is asked for."""
-    answers = {"BEGIN": ok(IN_TRANS), "CREATE": refusal(1050), "SELECT @@": rows(("0",), status=status)}
+    answers = {"BEGIN": ok(IN_TRANS), "CREATE": refusal(1050), ASKED: rows(("0", "0"), status=status)}
     async with ScriptedServer(answers) as server, connected(server) as conn:
         await conn.begin()
         with pytest.raises(err.OperationalError, match="scripted"):

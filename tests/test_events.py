@@ -69,8 +69,8 @@ def test_levels_are_those_of_logging():
 # --- the log --------------------------------------------------------------------------------------------------------
 
 
-def test_log_has_the_name_as_message_and_the_fields_as_extra(caplog):
-    """Prefixed, as a record has a `name` of its own."""
+def test_log_tells_the_name_and_the_fields_as_text_and_as_extra(caplog):
+    """For a person with a plain log, and for a machine: prefixed, as a record has a `name` of its own."""
     with caplog.at_level(logging.DEBUG, logger="aioaurora"):
         Events().emit(STARTED)
 
@@ -78,8 +78,9 @@ def test_log_has_the_name_as_message_and_the_fields_as_extra(caplog):
     assert (record.name, record.levelname, record.getMessage()) == (
         "aioaurora",
         "WARNING",
-        "aioaurora.failover.started",
+        "aioaurora.failover.started cluster='orders' epoch=1 writer='db-1' cause='heartbeat silent'",
     )
+    assert record.aurora_event == "aioaurora.failover.started"
     assert (record.aurora_cluster, record.aurora_epoch, record.aurora_writer) == ("orders", 1, "db-1")
 
 
@@ -95,7 +96,7 @@ def test_records_pass_through_a_queue():
         logger.removeHandler(handler)
 
     record = pickle.loads(pickle.dumps(waiting.get_nowait()))
-    assert (record.getMessage(), record.aurora_cause) == ("aioaurora.failover.started", "heartbeat silent")
+    assert (record.aurora_event, record.aurora_cause) == ("aioaurora.failover.started", "heartbeat silent")
 
 
 def test_failover_of_a_thousand_connections_is_five_lines(caplog):

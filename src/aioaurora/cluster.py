@@ -15,6 +15,7 @@ from pymysql import err
 from aioaurora._core import event as kinds
 from aioaurora._core.failover import Demoted, InstanceLost, SessionLost
 from aioaurora._core.observation import Mode, Observation
+from aioaurora._core.options import seconds
 from aioaurora._core.topology import Topology
 from aioaurora._core.verdict import Scope
 from aioaurora._io.dialer import Dialer
@@ -25,7 +26,7 @@ from aioaurora.config import Config, from_arguments
 from aioaurora.connecting import Connecting
 from aioaurora.connection import Connection
 from aioaurora.credentials import CredentialCache, Credentials
-from aioaurora.errors import ConfigurationError, Role, WrongLoop, WrongProcess
+from aioaurora.errors import ConfigurationError, Role, WriterDemoted, WrongLoop, WrongProcess
 from aioaurora.events import Events, EventStream
 
 if TYPE_CHECKING:
@@ -117,10 +118,8 @@ class Cluster:
             ConfigurationError: The role or the time-out is none.
         """
         wanted = _role_of(role) or self._config.role
-        if timeout is not None and not timeout > 0:
-            message = f"timeout={timeout!r}: say how many seconds, more than 0"
-            raise ConfigurationError(message)
-        return Connecting(lambda: self._connect(wanted, instance or self._config.instance, timeout))
+        limit_s = None if timeout is None else seconds("timeout", timeout)
+        return Connecting(lambda: self._connect(wanted, instance or self._config.instance, limit_s))
 
     async def start(self) -> None:
         """Reach the cluster; raises what `connect` would."""
@@ -166,7 +165,11 @@ class Cluster:
         if self._parts is None:
             self._parts = _Parts(self._config, self._events, self.topology.cluster)
             self._say_what_is_not_done()
-        self._parts.monitor.check()
+        try:
+            self._parts.monitor.check()
+        except err.InternalError:
+            self._rest()  # Said once; the next request begins anew.
+            raise
         return self._parts
 
     def _refuse_elsewhere(self) -> None:
@@ -249,7 +252,8 @@ class Cluster:
             case Scope.INSTANCE:
                 monitor.tell(InstanceLost(instance, generation, str(error)))
             case Scope.ROLE:
-                monitor.tell(Demoted(instance))
+                is_frozen = isinstance(error, WriterDemoted) and error.is_frozen
+                monitor.tell(Demoted(instance, Mode.FROZEN if is_frozen else Mode.READ_ONLY))
             case _:
                 pass
 

@@ -20,6 +20,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from aioaurora._core import verdict
+from aioaurora._core.observation import Mode, mode_of
 from aioaurora._core.statement import ends_transaction
 from aioaurora._core.verdict import Doubt, Scope, Work
 from aioaurora._io import wire
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-_ASK = b"SELECT @@innodb_read_only"
+_ASK = b"SELECT @@innodb_read_only, @@read_only"
 
 
 def _tell_nobody(connection: Connection, scope: Scope, error: BaseException) -> None:
@@ -216,10 +217,11 @@ class Connection(Session):
         if not may_be_demoted and not self._may_have_ended(work):
             return
         outcome = verdict.refusal_of(work, errno)
-        is_reader = await self._ask(error, work, outcome)
-        if not may_be_demoted or not is_reader:
+        mode = await self._ask(error, work, outcome)
+        if not may_be_demoted or mode is None or mode is Mode.WRITABLE:
             return  # The caller's own READ ONLY transaction, or a parameter.
-        demoted = WriterDemoted(self.instance, epoch=self.epoch, outcome=outcome, errno=errno)
+        is_frozen = mode is Mode.FROZEN
+        demoted = WriterDemoted(self.instance, epoch=self.epoch, outcome=outcome, errno=errno, is_frozen=is_frozen)
         self._end_with(demoted)
         self._report(self, Scope.ROLE, demoted)
         raise demoted from error
@@ -229,8 +231,8 @@ class Connection(Session):
             work.statement or b"", at=work.answered, backslash_escapes=work.backslash_escapes
         )
 
-    async def _ask(self, refused: BaseException, work: Work, outcome: Outcome) -> bool:
-        """Ask the instance whether it is a reader; the status of its answer is the truth about the transaction."""
+    async def _ask(self, refused: BaseException, work: Work, outcome: Outcome) -> Mode | None:
+        """Ask the instance what it is; the status of its answer is the truth about the transaction."""
         result = wire.Result(self)
         try:
             self._send(Command.QUERY, _ASK)
@@ -238,7 +240,7 @@ class Connection(Session):
         except Error as error:
             ended_here = self._writer is None
             if not ended_here and self._is_answer(error):
-                return False
+                return None
             loss = self._loss_of(work, sentence_of(error), outcome=outcome)
             self._end_with(loss)
             if not ended_here:
@@ -250,7 +252,7 @@ class Connection(Session):
         finally:
             self._was_sent = False
         self.server_status = result.server_status
-        return result.rows is not None and str(result.rows[0][0]) == "1"
+        return mode_of(*result.rows[0]) if result.rows else None
 
     def _transaction_ended(self) -> None:
         escapes = not self.server_status & Status.NO_BACKSLASH_ESCAPES

@@ -187,11 +187,21 @@ class _Ended(AioauroraError, err.OperationalError):
 
 
 class WriterDemoted(_Ended):
-    """The instance refused a write because it is the writer no more."""
+    """The instance refused a write because it is the writer no more, or will not be for long.
 
-    def __init__(self, instance: str, *, epoch: int, outcome: Outcome, errno: int = 1290) -> None:
-        sentence = f"{instance!r} is a reader now (epoch {epoch}); transaction: {outcome}; ask for a new connection"
+    Attributes:
+        is_frozen: It is still the writer, and a switchover holds writes back.
+    """
+
+    is_frozen: bool
+
+    def __init__(
+        self, instance: str, *, epoch: int, outcome: Outcome, errno: int = 1290, is_frozen: bool = False
+    ) -> None:
+        what = "is frozen by a switchover" if is_frozen else "is a reader now"
+        sentence = f"{instance!r} {what} (epoch {epoch}); transaction: {outcome}; ask for a new connection"
         super().__init__(errno, sentence, instance=instance, epoch=epoch, outcome=outcome)
+        self.is_frozen = is_frozen
 
 
 class TransactionLost(_Ended):

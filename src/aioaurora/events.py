@@ -2,8 +2,8 @@
 
 A listener is a function that takes an event; it is called at once, on the loop, and must not block. A stream is an
 async iterator over all that happens from the call on. The log is one more listener: logger `aioaurora`, the event's
-name as the message and its fields as `extra` under `aurora_...` (DEBUG: a connection; INFO: the topology; WARNING: the
-start and the end of an episode that callers felt).
+name and its fields as the message, and each as `extra` too, `aurora_event` and `aurora_...` (DEBUG: a connection; INFO:
+the topology; WARNING: the start and the end of an episode that callers felt).
 """
 
 from __future__ import annotations
@@ -78,12 +78,15 @@ _log = logging.getLogger("aioaurora")
 def log_event(event: Event) -> None:
     """Write one log record: the default listener."""
     if _log.isEnabledFor(event.level):
-        _log.log(event.level, event.name, extra=fields_of(event, prefix="aurora_"))
+        fields = fields_of(event)
+        told = " ".join(f"{name}={value!r}" for name, value in fields.items())
+        extra = {f"aurora_{name}": value for name, value in fields.items()}
+        _log.log(event.level, "%s %s", event.name, told, extra={"aurora_event": event.name, **extra})
 
 
-def fields_of(event: Event, *, prefix: str = "") -> dict[str, Any]:
-    """Return the event's fields by name; `prefix` keeps them apart from those of a log record."""
-    return {prefix + field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+def fields_of(event: Event) -> dict[str, Any]:
+    """Return the event's fields by name."""
+    return {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
 
 
 class Events:

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from aioaurora._core.silence import Patience, Quiet, Silence, Verdict, judged
+from aioaurora._core.silence import Patience, Quiet, Silence, Verdict, judged, usual
 
 GRAVITY = [Verdict.HEALTHY, Verdict.SUSPECT, Verdict.DEAD, Verdict.STALLED]
 seconds = st.floats(0, 50) | st.sampled_from([0.0, 0.1, 0.25, 1.0, 1.25, 3.0, 15.0])
@@ -152,3 +152,26 @@ def test_a_sign_of_life_begins_the_silence_anew():
     quiet.heard(101.0)
 
     assert (quiet.last_sign_at, quiet.is_ended) == (101.0, False)
+
+
+def test_an_instance_that_is_slow_is_not_silent():
+    """Whose answers take 0.3 s each is late from 0.6 s on; a dead host is found as soon as ever."""
+    patience, usual_s = Patience(), 0.0
+
+    for _ in range(5):
+        usual_s = usual(usual_s, 0.3)
+    slow = patience.with_usual(usual_s)
+
+    assert slow.suspect_after == pytest.approx(0.6)
+    assert slow.dead_after == patience.dead_after
+
+
+def test_one_slow_answer_is_soon_forgotten():
+    """And the first quick ones are enough."""
+    usual_s = usual(0.001, 5.0)
+    assert Patience().with_usual(usual_s).suspect_after == Patience().dead_after
+
+    for _ in range(6):
+        usual_s = usual(usual_s, 0.001)
+
+    assert Patience().with_usual(usual_s) == Patience()

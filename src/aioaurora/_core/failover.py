@@ -109,9 +109,10 @@ class Silenced:
 
 @dataclass(frozen=True, slots=True)
 class Demoted:
-    """The instance itself said, on an application's connection, that it is a reader."""
+    """The instance itself said, on an application's connection, that it takes no writes."""
 
     instance: str
+    mode: Mode = Mode.READ_ONLY
 
 
 Event = Observed | Late | SessionLost | InstanceLost | Silenced | Demoted
@@ -163,8 +164,8 @@ def step(state: State, event: Event, now: float) -> tuple[State, tuple[Command, 
     match event:
         case Observed(observation):
             return _observed(state, observation, now)
-        case Demoted(instance_id):
-            return _demoted(state, instance_id, now)
+        case Demoted(instance_id, mode):
+            return _demoted(state, instance_id, mode, now)
         case Late(instance_id, silent_s):
             late = replace(state, topology=suspected(state.topology, instance_id))
             return _searched(late, instance_id, f"{instance_id} silent for {silent_s:.2f} s", now)
@@ -228,16 +229,16 @@ def _observed(state: State, observation: Observation, now: float) -> tuple[State
         case ReaderOnly() if observation.mode is not Mode.FROZEN:
             return state, (*aborts, *_questions(topology, observation))
         case _:
-            searching, begun = _start(state, _cause_of(observation), now)
+            searching, begun = _start(state, _cause_of(observation.instance_id, observation.mode), now)
             return searching, (*begun, *aborts)
 
 
-def _demoted(state: State, instance_id: str, now: float) -> tuple[State, tuple[Command, ...]]:
+def _demoted(state: State, instance_id: str, mode: Mode, now: float) -> tuple[State, tuple[Command, ...]]:
     instance = state.topology.get(instance_id)
     if instance is None:
         return state, ()
-    topology = state.topology.with_instance(replace(instance, mode=Mode.READ_ONLY, said_at=now))
-    return _searched(replace(state, topology=topology), instance_id, f"{instance_id} says it is a reader", now)
+    topology = state.topology.with_instance(replace(instance, mode=mode, said_at=now))
+    return _searched(replace(state, topology=topology), instance_id, _cause_of(instance_id, mode), now)
 
 
 def _session_lost(state: State, instance_id: str, generation: int, now: float) -> tuple[State, tuple[Command, ...]]:
@@ -313,9 +314,8 @@ def _is_open(instance: Instance) -> bool:
     return instance.health is not Health.UP or instance.mode in {Mode.WRITABLE, Mode.FROZEN}
 
 
-def _cause_of(observation: Observation) -> str:
-    who = observation.server_id or observation.host
-    return f"{who} is frozen by a switchover" if observation.mode is Mode.FROZEN else f"{who} says it is a reader"
+def _cause_of(who: str, mode: Mode) -> str:
+    return f"{who} is frozen by a switchover" if mode is Mode.FROZEN else f"{who} says it is a reader"
 
 
 def _is_current(state: State, instance_id: str, generation: int) -> bool:

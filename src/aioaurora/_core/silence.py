@@ -8,7 +8,7 @@ what it holds may yet be answered (case 53).
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # A timer that fires this late tells of our own stalled loop, not of the server (case 36).
 OUR_LATENESS_S = 0.1
@@ -30,6 +30,10 @@ class Patience:
     suspect_after: float = 0.25
     dead_after: float = 3.0  # Since the last sign of life: heartbeat_interval + heartbeat_timeout.
     stalled_after: float = 15.0
+
+    def with_usual(self, answer_s: float) -> Patience:
+        """Wait longer for an instance that usually takes long: slow is not silent."""
+        return replace(self, suspect_after=max(self.suspect_after, min(2 * answer_s, self.dead_after)))
 
     def next_check(self, silence: Silence) -> float:
         """Give the loop time of the next moment at which the verdict can change."""
@@ -103,6 +107,11 @@ class Quiet:
             unacknowledged=unacknowledged,
             connect_hangs=connect_hangs,
         )
+
+
+def usual(before_s: float, took_s: float) -> float:
+    """Tell how long an answer usually takes, after one more: slow at once, quick again after a few quick ones."""
+    return max(took_s, before_s / 2)
 
 
 def judged(silence: Silence, patience: Patience) -> Verdict:

@@ -262,7 +262,10 @@ def _with_view(topology: Topology, view: View, *, by_writer: bool, now: float) -
     heard = [
         _heard_of(each, rows.get(each.id), topology.writer_id, now) for each in [*kept, *_new(topology, kept, rows)]
     ]
-    return replace(_with_instances(topology, heard), stamp=view.stamp, hint=_hint_of(view.rows))
+    # A writer that was fenced has an older view, in which it is still the only one.
+    is_older = view.stamp < topology.stamp
+    hint = topology.hint if is_older and topology.hint else _hint_of(view.rows, topology.writer_id)
+    return replace(_with_instances(topology, heard), stamp=view.stamp, hint=hint)
 
 
 def _with_instances(topology: Topology, instances: Iterable[Instance]) -> Topology:
@@ -306,9 +309,10 @@ def _heard_of(instance: Instance, row: Row | None, writer_id: str | None, now: f
     return replace(instance, lag_s=lag_s, heard_at=max(instance.heard_at, now - row.age_s))
 
 
-def _hint_of(rows: Iterable[Row]) -> str | None:
+def _hint_of(rows: Iterable[Row], writer_id: str | None) -> str | None:
+    """Name whom the newest row calls the writer; of two as new, the one that we did not know of."""
     masters = [row for row in rows if row.is_writer]
-    return min(masters, key=lambda row: row.age_s).server_id if masters else None
+    return min(masters, key=lambda row: (row.age_s, row.server_id == writer_id)).server_id if masters else None
 
 
 def _sorted(instances: Iterable[Instance]) -> tuple[Instance, ...]:

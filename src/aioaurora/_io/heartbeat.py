@@ -18,7 +18,7 @@ import anyio
 from pymysql import err
 
 from aioaurora._core.failover import Event, InstanceLost, Late, Observed, SessionLost, Silenced
-from aioaurora._core.silence import Patience, Quiet, Silence, Verdict, judged
+from aioaurora._core.silence import Patience, Quiet, Silence, Verdict, judged, usual
 from aioaurora._io.dial import Dial, Dialled, Place
 from aioaurora._io.driver import sentence_of
 from aioaurora._io.probe import probe
@@ -69,7 +69,8 @@ class Heartbeat:
         self.instance = instance
         self._dialer = dialer
         self._around = surroundings
-        self._patience = patience
+        self._patience = self._least_patience = patience
+        self._usual_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
         self._nudged = asyncio.Event()
@@ -313,6 +314,8 @@ class Heartbeat:
             if self._loop.time() - self._opened_at < self._around.pace().redial_every:
                 self._nudged.clear()  # One that breaks as soon as it opens is not dialled without a pause (case 29).
             return
+        self._usual_s = usual(self._usual_s, self._loop.time() - observation.asked_at)
+        self._patience = self._least_patience.with_usual(self._usual_s)
         self._note_answer()
         self._around.tell(Observed(observation))
 

@@ -59,7 +59,8 @@ class Views:
             known = tuple(instances)
             now = asyncio.get_running_loop().time()
             for each in known:
-                if each.is_up or each.id in also_up or each.id not in self._heard:
+                speaks = each.is_up and not each.state.conditions.is_fenced
+                if speaks or each.id in also_up or each.id not in self._heard:
                     self._heard[each.id] = now
             rows = [self._row(each, writer, now) for each in known]
             for each in known:
