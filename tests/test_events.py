@@ -59,6 +59,15 @@ def test_event_is_a_frozen_plain_value(kind):
         event.cluster = "other"
 
 
+def test_events_are_equal_and_shown_by_their_fields():
+    """As other dataclasses; in sets too."""
+    assert lost(1) == lost(1) != lost(2)
+    assert lost(1) != STARTED
+    assert STARTED != "aioaurora.failover.started"
+    assert len({lost(1), lost(1), lost(2), STARTED}) == 3
+    assert repr(lost(1)) == "InstanceLost(cluster='orders', instance='db-1', cause='refused', connections=1)"
+
+
 def test_levels_are_those_of_logging():
     """The core may not import logging, so it repeats four numbers."""
     assert {level.name: level.value for level in Level} == {

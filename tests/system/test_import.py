@@ -24,7 +24,7 @@ print(threading.active_count(), "aioaurora.simulator" in sys.modules, "rich" in 
 """
 
 
-@pytest.mark.xfail(strict=False, reason="measured x1.50 to x1.62: the frozen dataclasses of the core take most of it")
+@pytest.mark.xfail(strict=False, reason="measured x1.47 to x1.53: the frozen dataclasses of the core take most of it")
 def test_import_costs_little_more_than_its_dependencies(tmp_path):
     """At most half as much again, in the median of interleaved pairs."""
     compiled = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}

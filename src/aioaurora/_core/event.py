@@ -1,10 +1,14 @@
-"""What can happen in a cluster, as frozen values with dotted names."""
+"""What can happen in a cluster, as frozen values with dotted names.
+
+They are equal and shown by their fields, as dataclasses are; `Event` does that once for all: made anew for each class
+it would be a third of what this module costs at every import.
+"""
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 
 class Level(enum.IntEnum):
@@ -16,7 +20,7 @@ class Level(enum.IntEnum):
     ERROR = 40  # A fault of this package.
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Event:
     """Something happened in a cluster.
 
@@ -29,11 +33,26 @@ class Event:
 
     cluster: str
 
+    def _content(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Event) or type(other) is not type(self):
+            return NotImplemented
+        return self._content() == other._content()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._content().values()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._content().items())
+        return f"{type(self).__name__}({shown})"
+
 
 # --- topology -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TopologyChanged(Event):
     """Instances came or went, or roles changed.
 
@@ -50,7 +69,7 @@ class TopologyChanged(Event):
     readers: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RowsIgnored(Event):
     """Rows of the topology table were left out: their id cannot be a host name. Said when there are others than before.
 
@@ -65,7 +84,7 @@ class RowsIgnored(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class MonitorFailed(Event):
     """The monitor itself broke down: a fault of this package, said at the next connect too.
 
@@ -82,7 +101,7 @@ class MonitorFailed(Event):
 # --- failover -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class FailoverStarted(Event):
     """The writer is lost, silent or no writer any more: it is being sought.
 
@@ -100,7 +119,7 @@ class FailoverStarted(Event):
     cause: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class FailoverFinished(Event):
     """Another instance was verified as the writer.
 
@@ -122,7 +141,7 @@ class FailoverFinished(Event):
     connections_aborted: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SearchEnded(Event):
     """The same writer came back: no failover.
 
@@ -145,7 +164,7 @@ class SearchEnded(Event):
 # --- instances and connections --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class InstanceSuspected(Event):
     """A heartbeat's answer is late; nothing is cut yet.
 
@@ -161,7 +180,7 @@ class InstanceSuspected(Event):
     silent_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class InstanceLost(Event):
     """An instance was written off: connections to it are useless.
 
@@ -179,7 +198,7 @@ class InstanceLost(Event):
     connections: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ConnectionOpened(Event):
     """The application got a connection, its role checked. Those of heartbeats and probes are not told of.
 
@@ -197,7 +216,7 @@ class ConnectionOpened(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ConnectionClosed(Event):
     """A connection of the application ended: once for each `ConnectionOpened`.
 
@@ -215,7 +234,7 @@ class ConnectionClosed(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StatementsAborted(Event):
     """Connections to an instance were cut; who waits on one, or uses it next, gets an error with its own outcome.
 
@@ -233,7 +252,7 @@ class StatementsAborted(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StatementKilled(Event):
     """A statement that its caller gave up was ended in the server too.
 
@@ -249,7 +268,7 @@ class StatementKilled(Event):
     thread_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ReaderFallback(Event):
     """A reader was asked for and the writer given, as there is no reader.
 
@@ -266,7 +285,7 @@ class ReaderFallback(Event):
 # --- names and TLS --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class DnsStale(Event):
     """DNS did not answer: an older address is used. Said once for each host until DNS answers again.
 
@@ -281,7 +300,7 @@ class DnsStale(Event):
     age_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class DnsFallback(Event):
     """The system resolver knew what DNS did not. Said once for each host until DNS answers again.
 
@@ -296,7 +315,7 @@ class DnsFallback(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TlsUnverified(Event):
     """Connections to RDS are encrypted, but nobody proved who is at the other end. Said once.
 
@@ -313,7 +332,7 @@ class TlsUnverified(Event):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class NotFollowed(Event):
     """Nothing behind this name is followed: a proxy, a socket or follow="off". Said once.
 

@@ -31,20 +31,20 @@ ASK_AGAIN_AFTER_S = 1.0  # After a failure; RFC 2308, 7.1 allows up to 5 minutes
 LOOKUP_FOR_S = 5.0  # A look-up that nobody waits for any more ends too.
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Known:
     answer: Answer
     at: float
     fresh_until: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Failed:
     error: ResolveError
     until: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _LookUp:
     task: asyncio.Task[Answer]
     since: float
