@@ -774,3 +774,17 @@ async def test_outcome_of_megabytes_is_judged_in_no_time():
 def test_eof_helper_is_an_eof_packet():
     """The server of these tests must speak the protocol."""
     assert eof(IN_TRANS) == b"\xfe\0\0\1\0"
+
+
+# --- what fails again -----------------------------------------------------------------------------------------------
+
+
+async def test_a_statement_that_is_too_large_is_not_tried_again():
+    """The server ends the session over it, every time: nothing was done, and nothing is gained by another try."""
+    answers = {"INSERT": after(refusal(1153), then=hang_up)}
+    async with ScriptedServer(answers) as server, connected(server) as conn:
+        with pytest.raises(err.OperationalError) as caught:
+            await conn.query("INSERT INTO t VALUES ('much')")
+
+    assert caught.value.args[0] == 1153
+    assert not getattr(caught.value, "retryable", False)

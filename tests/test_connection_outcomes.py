@@ -322,7 +322,8 @@ async def test_a_whole_file_may_have_been_loaded(tmp_path):
 @pytest.mark.real_time
 async def test_a_file_that_cannot_be_read_leaves_the_status_true(tmp_path):
     """The server's OK is read though the error is ours: its flag says that a transaction is open."""
-    answers = {"LOAD": asks_for(tmp_path / "none", then=file_and_answer), "SELECT @@": rows(("0",), status=OPEN)}
+    asked = rows(("0", "0"), status=OPEN)
+    answers = {"LOAD": asks_for(tmp_path / "none", then=file_and_answer), "SELECT @@": asked}
     async with ScriptedServer(answers) as server, connected(server, local_infile=True) as conn:
         with pytest.raises(err.OperationalError, match="Can't find file"):
             await conn.query(LOAD)

@@ -24,6 +24,7 @@ from aioaurora._core.observation import Mode, mode_of
 from aioaurora._core.statement import ends_transaction
 from aioaurora._core.verdict import Doubt, Scope, Work
 from aioaurora._io import wire
+from aioaurora._io.cursors import C, whole
 from aioaurora._io.driver import SERVER_LOST, Command, Error, InterfaceError, Status, sentence_of
 from aioaurora._io.session import Session
 from aioaurora.errors import (
@@ -40,6 +41,8 @@ from aioaurora.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
+
+    from aioaurora._io.driver import CursorContext
 
 _ASK = b"SELECT @@innodb_read_only, @@read_only"
 
@@ -88,11 +91,16 @@ class Connection(Session):
         **keywords: Any,
     ) -> None:
         super().__init__(*arguments, **keywords)
+        self.cursorclass = whole(self.cursorclass)
         self._report, self._redial, self._abandon, self._ended = report, redial, abandon, ended
         self._loss: ConnectionLost | None = None  # Not told yet.
         self._loss_detail = ""
         self.bind(instance=self._host, role=None, epoch=0, generation=0)
         self._is_bound = False
+
+    def cursor(self, *cursors: type[C]) -> CursorContext[C]:
+        """Give a cursor: of the connection's class, or of one made of these."""
+        return super().cursor(*map(whole, cursors))
 
     def bind(self, *, instance: str, role: Role | None, epoch: int, generation: int) -> None:
         """Note what the role check has shown: it is in use now, and its end will be told."""

@@ -166,6 +166,10 @@ class NoReader(_NobodyThere):
 # --- lost under us --------------------------------------------------------------------------------------------------
 
 
+# 1153: a statement that is larger than the server's max_allowed_packet, which ends the session.
+_FAILS_AGAIN = frozenset({1153})
+
+
 class _Ended(AioauroraError, err.OperationalError):
     """Work was cut off; says where, and what became of it.
 
@@ -183,7 +187,7 @@ class _Ended(AioauroraError, err.OperationalError):
 
     def __init__(self, errno: int, sentence: str, *, instance: str, epoch: int, outcome: Outcome) -> None:
         super().__init__(errno, sentence, instance=instance, epoch=epoch, outcome=outcome)
-        self.retryable = outcome is not Outcome.UNKNOWN
+        self.retryable = outcome is not Outcome.UNKNOWN and errno not in _FAILS_AGAIN
 
 
 class WriterDemoted(_Ended):
@@ -211,7 +215,9 @@ class TransactionLost(_Ended):
     """
 
     def __init__(self, instance: str, *, epoch: int, outcome: Outcome, errno: int = 1305, detail: str = "") -> None:
-        sentence = f"the transaction on {instance!r} was gone before this statement; {detail or f'it was {outcome}'}"
+        is_unknown = outcome is Outcome.UNKNOWN
+        became = "this one ran outside it, and may have been committed by itself" if is_unknown else f"it was {outcome}"
+        sentence = f"the transaction on {instance!r} was gone before this statement; {detail or became}"
         super().__init__(errno, sentence, instance=instance, epoch=epoch, outcome=outcome)
 
 

@@ -18,10 +18,11 @@ from aioaurora._core.endpoint import without_green_suffix
 from aioaurora._core.observation import PLAIN_ROLE_QUERY, ROLE_QUERY, UNKNOWN_VARIABLE
 from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Place, closed
-from aioaurora._io.driver import CANNOT_CONNECT
+from aioaurora._io.driver import CANNOT_CONNECT, NOT_MYSQL, SERVER_LOST, sentence_of
 from aioaurora._io.probe import UNREADABLE, observed, unreadable
 from aioaurora._io.resolver import ResolveError, Resolver, UnknownHost
 from aioaurora._io.session import Session
+from aioaurora._io.wire import OutOfStep, ServerLost
 from aioaurora.errors import ConnectTimeout
 
 if TYPE_CHECKING:
@@ -232,9 +233,16 @@ class Dialer:
             row = await self._role_of(session)
         except UNREADABLE as error:
             session.abort()
-            raise unreadable(session.host, error) from error
-        except BaseException:
+            raise unreadable(str(dial.place), error) from error
+        except ServerLost as error:
             session.abort()
+            raise err.OperationalError(SERVER_LOST, _hung_up(dial, error)) from error
+        except OutOfStep as error:
+            session.abort()
+            raise err.InternalError(NOT_MYSQL, f"{dial.place} does not speak MySQL's protocol ({error})") from error
+        except BaseException as error:
+            session.abort()
+            error.add_note(f"while connecting to {dial.place}: {dial.phase}")
             raise
         return Dialled(session, observed(session, row, asked_at=asked_at))
 
@@ -251,6 +259,12 @@ class Dialer:
         row = await session.declare(PLAIN_ROLE_QUERY)
         self.is_plain = True
         return _the_row(row)
+
+
+def _hung_up(dial: Dial[Any], error: ServerLost) -> str:
+    told = error.__cause__
+    why = f" ({sentence_of(told)})" if told is not None and not isinstance(told, EOFError) else ""
+    return f"{dial.place} hung up while we waited for {dial.phase}{why}"
 
 
 def _the_row(row: tuple[object, ...] | None) -> tuple[object, ...]:

@@ -11,7 +11,15 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from aioaurora._io import kernel, pipe, wire
-from aioaurora._io.driver import CANNOT_CONNECT, MAX_PACKET, Error, InterfaceError, OperationalError, Status
+from aioaurora._io.driver import (
+    CANNOT_CONNECT,
+    MAX_PACKET,
+    Error,
+    InterfaceError,
+    OperationalError,
+    Status,
+    sentence_of,
+)
 from aioaurora._io.login import Login, secret
 from aioaurora.errors import ConnectionBusy
 
@@ -94,7 +102,7 @@ class Life(Login):
         """Dial, greet, encrypt, log in. Has no deadline of its own; on any failure the socket is gone."""
         self._forget()
         try:
-            self.phase = "tcp"
+            self.phase = "socket" if self._unix_socket else "tcp"
             await self._dial()
             self.phase = "greeting"
             self._next_seq_id = 0
@@ -103,7 +111,8 @@ class Life(Login):
         except BaseException as error:
             self.abort()
             if isinstance(error, OSError) and not isinstance(error, Error):
-                sentence = f"Can't connect to MySQL server on {self._host!r} ({self.phase}: {error})"
+                where = self._unix_socket or self._host
+                sentence = f"Can't connect to MySQL server on {where!r} ({self.phase}: {sentence_of(error)})"
                 raise OperationalError(CANNOT_CONNECT, sentence) from error
             raise
         self.is_established = True

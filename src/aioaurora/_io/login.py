@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 
 from aioaurora._io.driver import (
     MAX_PACKET,
+    NOT_MYSQL,
     Capability,
     InternalError,
     MysqlPacket,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from aioaurora._io.pipe import Pipe
 
 _PROTOCOL = 10
-_TLS_NOT_OFFERED, _PLUGIN_REFUSED, _NOT_MYSQL = 2026, 2061, 2007
+_TLS_NOT_OFFERED, _PLUGIN_REFUSED = 2026, 2061
 _IN_CLEAR = ("mysql_clear_password", "mysql_old_password")
 
 
@@ -77,10 +78,10 @@ class Login(Wire):
         try:
             await super()._get_server_information()
         except (IndexError, struct.error, UnicodeDecodeError) as error:
-            raise InternalError(_NOT_MYSQL, f"what {self._host!r} greets with is not MySQL's protocol") from error
+            raise InternalError(NOT_MYSQL, f"what {self._host!r} greets with is not MySQL's protocol") from error
         if self.protocol_version != _PROTOCOL:
             raise InternalError(
-                _NOT_MYSQL, f"{self._host!r} speaks protocol {self.protocol_version}, not MySQL's {_PROTOCOL}"
+                NOT_MYSQL, f"{self._host!r} speaks protocol {self.protocol_version}, not MySQL's {_PROTOCOL}"
             )
 
     async def _request_authentication(self) -> None:

@@ -1,0 +1,109 @@
+"""What a connect says that fails: who, where, and what was being waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from pymysql import err
+
+import aioaurora
+from aioaurora import errors
+from tests.io.scripted_server import err as refusal
+
+
+@contextlib.asynccontextmanager
+async def peer(says=b"", *, then_waits=False):
+    """Listen, say that much, and hang up or be silent."""
+    held = []
+
+    async def met(reader, writer):
+        writer.write(says)
+        if then_waits:
+            held.append(writer)
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(met, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in held:
+            writer.transport.abort()
+        await server.wait_closed()
+
+
+async def failure_at(port, **options):
+    """What connecting there raises."""
+    with pytest.raises((err.MySQLError, OSError)) as caught:
+        await aioaurora.connect(host="127.0.0.1", port=port, user="app", connect_timeout=1.0, **options)
+    return caught.value
+
+
+@pytest.mark.parametrize("follow", ["on", "off"])
+async def test_who_never_greets_is_named_with_what_was_waited_for(follow):
+    """Within `connect_timeout`."""
+    began_at = asyncio.get_running_loop().time()
+    async with peer(then_waits=True) as port:
+        error = await failure_at(port, follow=follow)
+
+    assert isinstance(error, errors.ConnectTimeout)
+    assert error.phase == "greeting"
+    assert asyncio.get_running_loop().time() - began_at == pytest.approx(1.0, abs=0.05)
+
+
+async def test_a_shorter_time_out_is_kept():
+    """The caller's own."""
+    async with peer(then_waits=True) as port:
+        cluster = aioaurora.Cluster(host="127.0.0.1", port=port, user="app", connect_timeout=3.0)
+        began_at = asyncio.get_running_loop().time()
+        with pytest.raises(errors.ConnectTimeout, match=r"within 0\.5 s"):
+            await cluster.connect(timeout=0.5)
+        assert asyncio.get_running_loop().time() - began_at == pytest.approx(0.5, abs=0.01)
+        await cluster.close()
+
+
+async def test_who_hangs_up_is_named():
+    """Not "during query": nothing was asked."""
+    async with peer() as port:
+        error = await failure_at(port)
+
+    assert isinstance(error, err.OperationalError)
+    assert str(error.args[1]) == f"127.0.0.1:{port} hung up while we waited for greeting"
+
+
+@pytest.mark.parametrize("says", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+async def test_who_speaks_another_protocol_is_named(says):
+    """Somebody has the wrong port."""
+    async with peer(says) as port:
+        error = await failure_at(port)
+
+    assert isinstance(error, err.InternalError | err.OperationalError)
+    assert f"127.0.0.1:{port}" in str(error)
+
+
+async def test_an_empty_packet_is_an_error_of_the_database():
+    """IndexError would pass by whoever catches those."""
+    async with peer(b"\x00\x00\x00\x00", then_waits=True) as port:
+        error = await failure_at(port)
+
+    assert isinstance(error, err.MySQLError)
+
+
+async def test_what_the_server_says_itself_is_kept():
+    """With a note of where that was."""
+    told = refusal(1040, "Too many connections")
+    async with peer(len(told).to_bytes(3, "little") + b"\0" + told) as port:
+        error = await failure_at(port)
+
+    assert error.args[0] == 1040
+    assert any(f"127.0.0.1:{port}" in note for note in error.__notes__)
+
+
+async def test_a_socket_that_is_not_there_is_named(tmp_path):
+    """By its path."""
+    path = str(tmp_path / "no.sock")
+    with pytest.raises(err.OperationalError, match=r"no\.sock.*socket"):
+        await aioaurora.connect(unix_socket=path, user="app")
