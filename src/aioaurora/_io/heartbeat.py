@@ -133,10 +133,9 @@ class Heartbeat:
     async def _dialled(self) -> None:
         """Dial until one connects. While the writer is sought, a dial that hangs is overtaken by another."""
         dials: list[Dial[Session]] = []
-        quiet = self._begun()
         try:
             while self._session is None:
-                pace = self._around.pace()
+                pace, quiet = self._around.pace(), self._begun()
                 if len(dials) >= pace.dials > 1:
                     _drop_oldest_ungreeted(dials)
                 if len(dials) < pace.dials:
@@ -144,8 +143,10 @@ class Heartbeat:
                 due = self._loop.time() + _OVERTAKEN_AFTER_S
                 await asyncio.wait({d.task for d in dials}, timeout=_OVERTAKEN_AFTER_S, return_when=_FIRST)
                 quiet.woken(self._loop.time(), due)
-                self._judge(quiet, None, connect_hangs=any(dial.phase == "tcp" for dial in dials))
-                if self._harvest(dials):
+                has_failed = self._harvest(dials)
+                if self._session is None:
+                    self._judge(quiet, None, connect_hangs=any(dial.phase == "tcp" for dial in dials))
+                if has_failed:
                     await self._pause_absent(quiet, pace.redial_every)
         finally:
             for dial in dials:
