@@ -167,6 +167,23 @@ async def test_credentials_that_take_too_long_blame_nobody(sim, monkeypatch):
 # --- a failover under way -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.loops
+@pytest.mark.parametrize("mode", ["graceful", "crash"])
+async def test_a_failover_is_followed_on_either_loop(sim, monkeypatch, mode):
+    """A closed socket of uvloop's answers questions with other errors than asyncio's."""
+    async with following(sim, monkeypatch) as cluster:
+        connection = await cluster.connect()
+        waiting = asyncio.create_task(connection.query("SELECT SLEEP(30)"))
+        await asyncio.sleep(0.2)
+
+        await sim.failover(mode, promote_after=0.5, target_down_for=0.2)
+
+        with pytest.raises(errors.ConnectionLost):
+            await asyncio.wait_for(waiting, 5)
+        async with cluster.connect() as anew:
+            assert anew.instance == sim.writer.id
+
+
 async def test_who_dials_a_silent_writer_is_led_to_the_new_one_at_once(sim, monkeypatch):
     """Not when the dial to the old one has timed out (promise 2)."""
     loop = asyncio.get_running_loop()
