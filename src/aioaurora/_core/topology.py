@@ -138,7 +138,7 @@ def merged(topology: Topology, observation: Observation, now: float) -> Topology
     heard = _with_observer(topology, observation, now)
     observer = heard.get(observation.instance_id)
     assert observer is not None  # noqa: S101 - put there by the line above
-    crowned = _crowned(heard, observer, known, now)
+    crowned = _crowned(heard, observer, known, now, hint=_hint_with(heard, observation.view))
     if observation.view is None:
         return crowned
     by_writer = crowned.writer_id == observer.id and observer.is_sound_writer
@@ -231,13 +231,15 @@ def _is_instance_name(endpoint: Endpoint, host: str) -> bool:
     return host == f"{before}{label}{after}" and "." not in label
 
 
-def _crowned(topology: Topology, observer: Instance, before: Instance | None, now: float) -> Topology:
+def _crowned(
+    topology: Topology, observer: Instance, before: Instance | None, now: float, *, hint: str | None
+) -> Topology:
     """Make the observer the writer if its claim is the best; `before` is what was known of it."""
     if observer.mode is not Mode.WRITABLE or observer.id == topology.writer_id:
         return topology
     incumbent = topology.get(topology.writer_id)
     was = None if before is None else before.mode
-    if incumbent is not None and _holds(incumbent, observer, was=was, hint=topology.hint):
+    if incumbent is not None and _holds(incumbent, observer, was=was, hint=hint):
         return topology
     if incumbent is not None and incumbent.claim >= observer.claim:  # It has turned since, whenever that was.
         topology = topology.with_instance(replace(observer, turned_at=now))
@@ -262,10 +264,10 @@ def _with_view(topology: Topology, view: View, *, by_writer: bool, now: float) -
     heard = [
         _heard_of(each, rows.get(each.id), topology.writer_id, now) for each in [*kept, *_new(topology, kept, rows)]
     ]
-    # A writer that was fenced has an older view, in which it is still the only one.
-    is_older = view.stamp < topology.stamp
-    hint = topology.hint if is_older and topology.hint else _hint_of(view.rows, topology.writer_id)
-    return replace(_with_instances(topology, heard), stamp=view.stamp, hint=hint)
+    after = _with_instances(topology, heard)
+    if not (by_writer and _is_contested(after)):
+        after = replace(after, hint=_hint_of(view.rows, after.writer_id) or after.hint)
+    return replace(after, stamp=view.stamp)
 
 
 def _with_instances(topology: Topology, instances: Iterable[Instance]) -> Topology:
@@ -307,6 +309,19 @@ def _heard_of(instance: Instance, row: Row | None, writer_id: str | None, now: f
         return instance
     lag_s = instance.lag_s if instance.id == writer_id else row.lag_s
     return replace(instance, lag_s=lag_s, heard_at=max(instance.heard_at, now - row.age_s))
+
+
+def _hint_with(topology: Topology, view: View | None) -> str | None:
+    """Tell whom the newest rows call the writer, those of a view that is no older among them."""
+    if view is None or view.stamp < topology.stamp:
+        return topology.hint
+    return _hint_of(view.rows, topology.writer_id) or topology.hint
+
+
+def _is_contested(topology: Topology) -> bool:
+    """Tell whether others' rows name another writer, which has not denied it: a fenced one sees itself still."""
+    other = topology.get(topology.hint)
+    return other is not None and other.id != topology.writer_id and other.mode is not Mode.READ_ONLY
 
 
 def _hint_of(rows: Iterable[Row], writer_id: str | None) -> str | None:
