@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from aioaurora._io.driver import CursorContext
+    from aioaurora._io.driver import Cursor, CursorContext
 
 _ASK = b"SELECT @@innodb_read_only, @@read_only"
 
@@ -78,6 +78,7 @@ class Connection(Session):
     role: Role | None
     epoch: int
     generation: int
+    cursorclass: type[Cursor]
     server_status: int
     _is_bound = False  # Also before it is made: whatever is refused, the object can be collected.
 

@@ -46,6 +46,7 @@ class Life(Login):
         keywords: aiomysql's own.
     """
 
+    autocommit_mode: bool | None
     connected_time: float
     host_info: str
     is_established: bool

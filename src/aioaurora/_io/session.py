@@ -39,6 +39,9 @@ _DEADLOCK = 1213
 class Session(Life):
     """One session with one server: statements, one at a time."""
 
+    autocommit_mode: bool | None
+    server_status: int
+
     async def query(self, sql: str | bytes, unbuffered: bool = False) -> int:
         """Run a statement and read its first result."""
         if self._busy or self._process != kernel.process.id:
@@ -229,7 +232,7 @@ class Session(Life):
         """Switch autocommit; a packet is sent only if it changes."""
         self._refuse()
         self._ensure_alive()
-        self.autocommit_mode: bool = bool(value)
+        self.autocommit_mode = bool(value)
         if self.autocommit_mode != self.get_autocommit():
             await self._send_autocommit_mode()
 

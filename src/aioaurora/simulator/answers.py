@@ -73,6 +73,11 @@ class Answers:
         statement_id: Of the newest prepared statement.
     """
 
+    is_owed: bool
+    statement_id: int
+    status: int
+    wants_file: bool
+
     def __init__(self, *, status: int, ends_with_ok: bool) -> None:
         """`ends_with_ok`: rows end with an OK packet (CLIENT_DEPRECATE_EOF)."""
         self.status, self.statement_id = status, 0

@@ -43,7 +43,13 @@ class ClusterCore:
 
     accounts: dict[str, Account]
     addresses: Addresses
+    control: Control
+    dns: DnsServer
     encrypted_only: bool
+    mark: str
+    tasks: Tasks
+    timeline: Timeline
+    views: Views
     engine: Engine
     names: Names
 

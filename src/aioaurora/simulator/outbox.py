@@ -17,6 +17,8 @@ class Outbox:
         is_held: Whether nothing goes out for now.
     """
 
+    is_held: bool
+
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self.is_held = False
         self._write = write

@@ -58,8 +58,10 @@ class Front(asyncio.Protocol):
 
     connection_id: int
     engine_id: int
+    has_written: bool
     is_forgotten: bool
     is_lost: bool
+    is_writing: bool
     nonce: bytes
     user: str
 
