@@ -131,9 +131,11 @@ class Cluster:
         """Stop following the cluster; connections that are open stay open, unfollowed."""
         self._refuse_elsewhere()
         self._is_closed = True
-        if self._parts is not None:
-            await self._parts.close()
-        self._events.close()
+        try:
+            if self._parts is not None:
+                await self._parts.close()
+        finally:
+            self._events.close()
 
     async def __aenter__(self) -> Self:
         try:
@@ -206,7 +208,7 @@ class Cluster:
                 **parts.dialer.keywords(place, address, credentials),
                 **self._config.session,
                 report=self._told,
-                redial=functools.partial(self._redial, instance=instance),
+                redial=functools.partial(self._redial, role=role, instance=instance),
                 abandon=self._abandoned,
                 ended=functools.partial(self._ended, parts.loop),
             )
@@ -235,9 +237,9 @@ class Cluster:
         if self._parts is not None and self._config.follow == "on":
             self._parts.monitor.hold(connection.instance, connection)
 
-    async def _redial(self, connection: Connection, *, instance: str | None) -> None:
-        """Make this object connected again, to the present holder of its role, or to its one instance."""
-        dialled = await self._dialled(connection.role, instance, None, like=connection)
+    async def _redial(self, connection: Connection, *, role: Role | None, instance: str | None) -> None:
+        """Make this object connected again, to whom it was asked for: the holder of a role, or one instance."""
+        dialled = await self._dialled(role, instance, None, like=connection)
         connection.take_over(dialled.session)
         self._bind(connection, dialled.observation, why="ping")
 
@@ -279,6 +281,8 @@ class Cluster:
             parts.loop.call_soon_threadsafe(parts.begin_to_close)  # A collected connection may be so in any thread.
 
     async def _rested(self) -> None:
+        if os.getpid() != self._pid:
+            return  # It is the parent's.
         parts, self._parts = self._parts, None
         if parts is not None:
             await parts.close()
@@ -303,7 +307,11 @@ class _LoneConnection(Connection):
             self._cluster._rest()  # noqa: SLF001 - the same
 
     async def ensure_closed(self) -> None:
-        await super().ensure_closed()
+        try:
+            await super().ensure_closed()
+        except asyncio.CancelledError:
+            self.close()
+            raise
         if self._is_handed_out:
             await self._cluster._rested()  # noqa: SLF001 - the same
 

@@ -26,7 +26,9 @@ class _Whole(Cursor):
 
     async def executemany(self, query: str, args: Sequence[Any]) -> int | None:
         """Run a statement with each of `args`; where some may be done and others not, the outcome is unknown."""
-        connection = self.connection
+        if not args:
+            return None
+        connection = self._get_db()
         is_one = bool(connection.get_transaction_status()) or not connection.get_autocommit()
         self._executed = None
         try:

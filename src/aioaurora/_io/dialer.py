@@ -180,18 +180,19 @@ class Dialer:
     async def _run(self, dial: Dial[S], build: Callable[..., S]) -> Dialled[S]:
         place = dial.place
         credentials = await self._credentials.get(place.host, place.port, self._config.user)
-        dial.own_phase = "dns"
         try:
             return await self._open(dial, build, credentials)
         except err.OperationalError as error:
             if error.args[0] != ACCESS_DENIED:
                 raise
+            dial.session, dial.own_phase = None, "credentials"
             renewed = await self._credentials.get(place.host, place.port, self._config.user, fresh=True)
             if renewed == credentials:
                 raise
         return await self._open(dial, build, renewed)
 
     async def _open(self, dial: Dial[S], build: Callable[..., S], credentials: Credentials) -> Dialled[S]:
+        dial.own_phase = "dns"
         try:
             place, addresses = await self._located(dial)
         except ResolveError as error:

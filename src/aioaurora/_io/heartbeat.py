@@ -315,7 +315,8 @@ class Heartbeat:
             if self._loop.time() - self._opened_at < self._around.pace().redial_every:
                 self._nudged.clear()  # One that breaks as soon as it opens is not dialled without a pause (case 29).
             return
-        self._usual_s = usual(self._usual_s, self._loop.time() - observation.asked_at)
+        asked_at = max(observation.asked_at, self._quiet.asked_at if self._quiet else 0.0)  # Less our own stalls.
+        self._usual_s = usual(self._usual_s, self._loop.time() - asked_at)
         self._patience = self._least_patience.with_usual(self._usual_s)
         self._note_answer()
         self._around.tell(Observed(observation))
