@@ -410,6 +410,20 @@ async def test_a_connection_keeps_to_the_instance_that_was_asked_for(sim, monkey
             connection.close()
 
 
+async def test_one_instance_is_dialled_again_whatever_it_is_now(sim, monkeypatch):
+    """It was asked for by its name, not as the writer that it was."""
+    async with following(sim, monkeypatch) as cluster:
+        connection = await cluster.connect(instance="db-1")
+        await sim.failover("crash", promote_after=0.3, target_down_for=0.1, returns_after=0.3)
+        await asyncio.sleep(1)
+        with contextlib.suppress(errors.ConnectionLost):
+            await connection.ping()
+        await asyncio.wait_for(connection.ping(), 5)
+
+        assert (connection.instance, connection.role) == ("db-1", Role.READER)
+        connection.close()
+
+
 async def test_a_connection_made_anew_logs_in_as_who_it_is_now(sim, monkeypatch):
     """The user may rotate as well as the password."""
     now = [sim.user, sim.password]

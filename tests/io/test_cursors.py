@@ -82,3 +82,14 @@ async def test_a_cursor_keeps_its_class():
         assert isinstance(usual, aiomysql.DictCursor)
         assert isinstance(other, aiomysql.SSCursor)
         assert type(usual).__name__ == "DictCursor"
+
+
+async def test_a_closed_cursor_says_so():
+    """As for any other use of it; without rows there is nothing to do."""
+    async with ScriptedServer({}) as guest, connected(guest) as conn:
+        cursor = await conn.cursor()
+        await cursor.close()
+
+        assert await cursor.executemany(ONE_BY_ONE, []) is None
+        with pytest.raises(aiomysql.ProgrammingError, match="closed"):
+            await cursor.executemany(ONE_BY_ONE, [1])
