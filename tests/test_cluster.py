@@ -28,6 +28,17 @@ def told(kind, log):
     return [event for event in log if isinstance(event, kind)]
 
 
+async def is_told_of_closing(cluster):
+    """Who waits for a connection hears at once that there will be none."""
+    asking = asyncio.create_task(cluster.connect())
+    await asyncio.sleep(0.2)
+
+    await cluster.close()
+
+    with pytest.raises(err.InterfaceError, match="closed"):
+        await asyncio.wait_for(asking, 1)
+
+
 # --- closing --------------------------------------------------------------------------------------------------------
 
 
@@ -36,13 +47,8 @@ async def test_closing_tells_who_is_in_mid_dial(sim, monkeypatch):
     cluster = made_for(sim, monkeypatch)
     await cluster.start()
     await sim.slow_logins(1.0)
-    asking = asyncio.create_task(cluster.connect())
-    await asyncio.sleep(0.2)
 
-    await cluster.close()
-
-    with pytest.raises(err.InterfaceError, match="closed"):
-        await asyncio.wait_for(asking, 1)
+    await is_told_of_closing(cluster)
 
 
 async def test_closing_tells_who_waits_for_a_writer(sim, monkeypatch):
@@ -51,26 +57,16 @@ async def test_closing_tells_who_waits_for_a_writer(sim, monkeypatch):
     await cluster.start()
     await sim.crash()
     await asyncio.sleep(1.5)
-    asking = asyncio.create_task(cluster.connect())
-    await asyncio.sleep(0.2)
 
-    await cluster.close()
-
-    with pytest.raises(err.InterfaceError, match="closed"):
-        await asyncio.wait_for(asking, 1)
+    await is_told_of_closing(cluster)
 
 
 async def test_closing_tells_who_waits_for_the_first_contact(sim, monkeypatch):
     """As above."""
     cluster = made_for(sim, monkeypatch)
     await sim.slow_logins(1.0)
-    asking = asyncio.create_task(cluster.connect())
-    await asyncio.sleep(0.2)
 
-    await cluster.close()
-
-    with pytest.raises(err.InterfaceError, match="closed"):
-        await asyncio.wait_for(asking, 1)
+    await is_told_of_closing(cluster)
 
 
 async def test_closing_in_a_forked_child_is_refused(sim, monkeypatch):

@@ -112,14 +112,13 @@ class Capability:
     MULTI_RESULTS, PLUGIN_AUTH, CONNECT_ATTRS, LENENC_AUTH = 1 << 17, 1 << 19, 1 << 20, 1 << 21
 
 
-SERVER_GONE, CANNOT_CONNECT, NOT_MYSQL, SERVER_LOST = 2006, 2003, 2007, 2013  # Client errors, by PyMySQL's numbers.
+CANNOT_CONNECT, NOT_MYSQL, SERVER_LOST = 2003, 2007, 2013  # Client errors, by PyMySQL's numbers.
 MAX_PACKET = 0xFFFFFF  # A payload of that length has a sequel.
 
 __all__ = [
     "CANNOT_CONNECT",
     "MAX_PACKET",
     "NOT_MYSQL",
-    "SERVER_GONE",
     "SERVER_LOST",
     "Capability",
     "Command",

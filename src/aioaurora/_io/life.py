@@ -276,16 +276,6 @@ class Life(Login):
             why = f": {self._close_reason}" if self._close_reason else ""
             raise InterfaceError(0, f"Not connected{why}")
 
-    def reset_to(
-        self, *, host: str, port: int, address: str | None, password: str | bytes | None, user: str | None = None
-    ) -> None:
-        """Point this object at another server, for the next `open`."""
-        self.abort()
-        self._host, self._port, self._address = host, port, address
-        self._password = secret(password)
-        if user is not None:
-            self._user = user
-
 
 # What belongs to one session with one server, and goes with it.
 _OF_A_SESSION = frozenset(
