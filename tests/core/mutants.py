@@ -108,7 +108,10 @@ MUTANTS = (
     Mutant("selection", "if reader.id not in avoid", ""),
     Mutant("selection", "candidates = untried or readers", "candidates = untried"),
     Mutant("selection", "is_fallback=role is Role.READER", "is_fallback=True"),
-    Mutant("backoff", "min(self.allowed * 2, self.most)", "self.allowed * 2"),
+    Mutant("backoff", "min(self.allowed + more, self.most)", "self.allowed + more"),
+    Mutant("backoff", "if took_s <= QUICK_CONNECT_S else 1", "if took_s <= QUICK_CONNECT_S else 0"),
+    Mutant("backoff", "self.allowed if took_s <= QUICK_CONNECT_S else 1", "self.allowed"),
+    Mutant("backoff", "self.allowed if took_s <= QUICK_CONNECT_S else 1", "1"),
     Mutant("backoff", "max(self.allowed // 2, 1)", "self.allowed // 2"),
     Mutant("backoff", "max(search_interval, min(grown", "(min(grown"),
 )

@@ -59,12 +59,21 @@ def test_ramp_stays_within_one_and_most(most, results):
 
 
 def test_ramp_doubles_on_quick_success_and_halves_on_strain():
-    """It starts with one after a failover; a slow success shows no room for more."""
+    """It starts with one after a failover."""
     ramp = Ramp.cautious(8)
     quick = ramp.after_success(0.01).after_success(0.25)
 
     assert ramp.allowed == 1
     assert quick.allowed == 4
-    assert quick.after_success(0.26).allowed == 4
     assert quick.after_success(0.1).after_success(0.1).allowed == 8
     assert quick.after_strain().allowed == 2
+
+
+def test_ramp_grows_by_one_on_slow_success():
+    """Slow is what far away always is: it shows less room than quick does, and else it stayed at one for ever."""
+    ramp = Ramp.cautious(4)
+
+    slow = ramp.after_success(0.26).after_success(9.0)
+
+    assert slow.allowed == 3
+    assert slow.after_success(9.0).after_success(9.0).allowed == 4

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 ROLE_EVERY_S, ROLE_LATER_EVERY_S, LATER_AFTER_S = 0.1, 0.25, 10.0
 ROWS_WHILE_SEARCHING_EVERY_S = 1.0
 REDIAL_SLOWEST_S, REDIAL_GROWS_AFTER_S = 1.0, 60.0
-# A connect that was this quick shows that there is room for more at a time.
+# A connect that was this quick shows that there is room for twice as many at a time.
 QUICK_CONNECT_S = 0.25
 
 
@@ -53,8 +53,9 @@ class Ramp:
         return cls(1, most)
 
     def after_success(self, took_s: float) -> Ramp:
-        """Double on quick success."""
-        return replace(self, allowed=min(self.allowed * 2, self.most)) if took_s <= QUICK_CONNECT_S else self
+        """Double on quick success; add one on a slow one, which may merely come from far away."""
+        more = self.allowed if took_s <= QUICK_CONNECT_S else 1
+        return replace(self, allowed=min(self.allowed + more, self.most))
 
     def after_strain(self) -> Ramp:
         """Halve on "too many connections" or a time-out."""
