@@ -394,6 +394,26 @@ async def test_a_ping_that_is_cancelled_leaves_a_closed_connection(sim, monkeypa
         connection.close()
 
 
+async def test_a_connection_that_is_closed_while_a_ping_dials_stays_closed(sim, monkeypatch):
+    """Its owner's last word was close, so the session that comes is closed and nobody is told that it was opened."""
+    opened = []
+    async with following(sim, monkeypatch, listeners=[opened.append]) as cluster:
+        connection = await cluster.connect()
+        connection.lose("as a test")
+        await sim.slow_logins(0.6)
+        pinging = asyncio.create_task(connection.ping())
+        await asyncio.sleep(0.3)
+
+        connection.close()
+
+        with pytest.raises(err.InterfaceError, match="closed"):
+            await pinging
+        await asyncio.sleep(0.1)
+        assert connection.closed
+        assert len(told(events.ConnectionOpened, opened)) == 1
+        assert len(sim.writer.connection_ids) == 1  # The heartbeat's.
+
+
 async def test_a_connection_keeps_to_the_instance_that_was_asked_for(sim, monkeypatch):
     """`instance=` at the call holds for `ping` as well."""
     async with following(sim, monkeypatch) as cluster:

@@ -634,6 +634,34 @@ async def test_ping_without_reconnecting_says_what_it_is():
     assert told.redialled == 0
 
 
+async def test_ping_of_a_connection_that_is_closed_meanwhile_does_not_reconnect():
+    """Its owner closed it while we waited for the answer: to bring it back to life would leave it to nobody."""
+    told = Told()
+    async with ScriptedServer({"ping": silence}) as server, connected(server, told) as conn:
+        pinging = asyncio.create_task(conn.ping())
+        await asyncio.sleep(0.1)
+
+        conn.close()
+
+        with pytest.raises(errors.ConnectionLost, match="closed here"):
+            await pinging
+        assert told.redialled == 0
+
+
+async def test_reopening_a_connection_that_is_closed_meanwhile_leaves_it_closed():
+    """Without a cluster as with one."""
+    async with ScriptedServer() as server, connected(server) as conn:
+        conn.close()
+        pinging = asyncio.create_task(conn.ping())
+        await asyncio.sleep(0)
+
+        conn.close()
+
+        with pytest.raises(err.InterfaceError, match="closed"):
+            await pinging
+        assert conn.closed
+
+
 # --- closing it -----------------------------------------------------------------------------------------------------
 
 

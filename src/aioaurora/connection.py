@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aioaurora._io.driver import Cursor, CursorContext
+    from aioaurora._io.life import Life
 
 _ASK = b"SELECT @@innodb_read_only, @@read_only"
 
@@ -96,6 +97,7 @@ class Connection(Session):
         self._report, self._redial, self._abandon, self._ended = report, redial, abandon, ended
         self._loss: ConnectionLost | None = None  # Not told yet.
         self._loss_detail = ""
+        self._was_closed = False  # By its owner, since the ping under way began.
         self.bind(instance=self._host, role=None, epoch=0, generation=0)
         self._is_bound = False
 
@@ -125,6 +127,11 @@ class Connection(Session):
     def closed(self) -> bool:
         """Whether it can be used no more, as far as we know."""
         return self._writer is None or bool(self._loss_detail)
+
+    def close(self) -> None:
+        """Say goodbye if that needs no waiting, and hang up; a ping under way makes it whole no more."""
+        self._was_closed = True
+        super().close()
 
     # --- losing it --------------------------------------------------------------------------------------------------
 
@@ -285,16 +292,17 @@ class Connection(Session):
         """Ask for a sign of life; with `reconnect`, make a lost connection whole again.
 
         It is then connected to the present holder of its role. A transaction that was lost is never passed over:
-        ConnectionLost is raised once, and only the next ping reconnects.
+        ConnectionLost is raised once, and only the next ping reconnects. A `close` while it is under way wins.
         """
         self._refuse()
+        self._was_closed = False
         if self._writer is None:
             self._tell_loss(reconnect=reconnect)
         else:
             try:
                 await super().ping()
             except ConnectionLost as loss:
-                if not reconnect or loss.outcome is not Outcome.NOTHING_SENT:
+                if not reconnect or self._was_closed or loss.outcome is not Outcome.NOTHING_SENT:
                     raise
             else:
                 return
@@ -314,6 +322,17 @@ class Connection(Session):
     async def reopen(self) -> None:
         """Connect to the same server again, as `redial` does where there is no cluster."""
         await self._connect()
+        self._refuse_life(self)
+
+    def take_over(self, other: Life) -> None:
+        """Make the session of `other` this object's own, unless its owner has closed it while that was dialled."""
+        self._refuse_life(other)
+        super().take_over(other)
+
+    def _refuse_life(self, dialled: Life) -> None:
+        if self._was_closed:
+            dialled.close()
+            raise InterfaceError(0, "Not connected: closed while it was being connected again")
 
     def _forget(self) -> None:
         super()._forget()
