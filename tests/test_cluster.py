@@ -322,6 +322,71 @@ async def test_a_failure_of_the_monitor_is_told_to_who_waits(sim, monkeypatch):
             assert connection.role is Role.WRITER
 
 
+def broken(*_args, **_keywords):
+    """What no heartbeat survives."""
+    raise RuntimeError("a fault of ours")
+
+
+async def has_failed(cluster):
+    """Wait for the failure, and have it told to one request."""
+    await asyncio.sleep(1.5)
+    with pytest.raises(err.InternalError, match="a fault of ours"):
+        await cluster.connect()
+
+
+@pytest.mark.real_time  # The kernel says when the last byte came.
+async def test_open_connections_are_followed_on_after_a_failure_of_the_monitor(sim, monkeypatch):
+    """Whoever holds one is as badly off as before, when its instance falls silent."""
+    async with following(sim, monkeypatch, stall_timeout=2.0) as cluster:
+        connection = await cluster.connect()
+        with monkeypatch.context() as breaking:
+            breaking.setattr("aioaurora._io.heartbeat.probe", broken)
+            await has_failed(cluster)
+        waiting = asyncio.create_task(connection.query("SELECT SLEEP(1000)"))
+        await asyncio.sleep(1.5)
+
+        await sim.hang()
+
+        with pytest.raises(errors.ConnectionLost):
+            await asyncio.wait_for(waiting, 5)
+
+
+async def test_what_was_believed_outlives_a_failure_of_the_monitor(sim, monkeypatch):
+    """Epochs and generations do not begin anew: an old connection's word would count as news."""
+    async with following(sim, monkeypatch) as cluster:
+        await sim.failover("crash", promote_after=0.3, target_down_for=0.1)
+        (await cluster.connect()).close()
+        believed = cluster.topology
+        with monkeypatch.context() as breaking:
+            breaking.setattr("aioaurora._io.heartbeat.probe", broken)
+            await has_failed(cluster)
+
+        assert cluster.topology.epoch == believed.epoch == 2
+        assert cluster.topology.writer.id == believed.writer.id
+        async with cluster.connect() as connection:
+            assert connection.epoch == 2
+
+
+async def test_a_search_goes_on_after_a_failure_of_the_monitor(sim, monkeypatch):
+    """Also by the endpoint, when none of the names that were known is left; its start is told once, and its end."""
+    log = []
+    async with following(sim, monkeypatch, listeners=[log.append]) as cluster:
+        for each in ("db-1", "db-2", "db-3"):
+            await sim.hang(each)
+        await asyncio.sleep(1.5)
+        with monkeypatch.context() as breaking:
+            breaking.setattr("aioaurora._io.heartbeat.Heartbeat._begun", broken)
+            await has_failed(cluster)
+        await sim.add_instance("db-9")
+        await sim.failover(to="db-9", promote_after=0.2, returns_after=60, dns_lag=0)
+        for each in ("db-1", "db-2", "db-3"):
+            await sim.remove_instance(each)
+
+        async with cluster.connect(timeout=20) as connection:
+            assert connection.instance == "db-9"
+        assert len(told(events.FailoverStarted, log)) == len(told(events.FailoverFinished, log)) == 1
+
+
 async def test_slow_answers_are_no_failover(sim, monkeypatch):
     """Later than `suspect_after` each time: suspected once, and then known to be slow."""
     log = []

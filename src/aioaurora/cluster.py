@@ -170,7 +170,7 @@ class Cluster:
         try:
             self._parts.monitor.check()
         except err.InternalError:
-            self._rest()  # Said once; the next request begins anew.
+            self._parts.monitor.begin_anew()  # Said once.
             raise
         return self._parts
 

@@ -96,7 +96,7 @@ class Monitor:
         self._group: anyio.abc.TaskGroup | None = None
         self._searched_at = -UNSETTLED_FOR_S
         self._lookout = Lookout(dialer, tell=self.tell, topology=lambda: self.topology)
-        self._root = self._loop.create_task(self._run(), name=f"aioaurora {config.endpoint}")
+        self._root = self._begun()
 
     # --- what others ask and tell ------------------------------------------------------------------------------
 
@@ -150,6 +150,12 @@ class Monitor:
         """Have an instance end a session whose statement was cancelled."""
         if instance_id in self._heartbeats:
             self._heartbeats[instance_id].kill(thread_id)
+
+    def begin_anew(self) -> None:
+        """Go on after a failure, with what is believed and held: a fault of ours is no news of the cluster."""
+        self.failure = None
+        self._heartbeats.clear()
+        self._root = self._begun()
 
     async def changed(self) -> None:
         """Wait until what is believed changes.
@@ -256,12 +262,16 @@ class Monitor:
         if self.state == before:
             return
         self._watch()
-        if self.is_searching and not isinstance(before.phase, Searching) and self._group is not None:
-            self._group.start_soon(functools.partial(self._lookout.look, while_=lambda: self.is_searching))
+        if not isinstance(before.phase, Searching):
+            self._look_out()
         for instance in changed(before.topology, self.topology):
             self._dialer.disperse(Place(instance.host, instance.port))
         self._wake()
         self._reports.settled(self.state)
+
+    def _look_out(self) -> None:
+        if self.is_searching and self._group is not None:
+            self._group.start_soon(functools.partial(self._lookout.look, while_=lambda: self.is_searching))
 
     def _wake(self) -> None:
         self._changed.set()
@@ -301,12 +311,16 @@ class Monitor:
             ),
         )
 
+    def _begun(self) -> asyncio.Task[None]:
+        return self._loop.create_task(self._run(), name=f"aioaurora {self._config.endpoint}")
+
     async def _run(self) -> None:
         """Own every heartbeat; a bug in one is told here and at the next request, not to some caller's task."""
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
                 self._watch()
+                self._look_out()
                 await self._closing.wait()
         except Exception as error:  # noqa: BLE001 - the outermost edge of our tasks
             self.failure = error
