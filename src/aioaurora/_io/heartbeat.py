@@ -244,11 +244,12 @@ class Heartbeat:
                 await asyncio.wait({asking, beside or asking}, timeout=wake_at - silence.now, return_when=_FIRST)
                 quiet.woken(self._loop.time(), wake_at)
                 if beside is not None and beside.done() and not asking.done():
-                    self._switched(beside.result())
+                    dialled, beside = beside.result(), None
+                    self._switched(dialled)
                     return
         finally:
-            if beside is not None:
-                beside.cancel()
+            if beside is not None and not beside.cancel() and (unused := beside.result()) is not None:
+                unused.session.close()
 
     async def _dial_beside(self) -> Dialled[Session] | None:
         """Dial until a connection opens, or the instance refuses: then None."""
