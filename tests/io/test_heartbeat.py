@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 
 import pytest
+from pymysql import err
 
 from aioaurora._core.backoff import Pace
-from aioaurora._core.failover import Late
+from aioaurora._core.failover import Late, Observed, SessionLost, Silenced
 from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.silence import Patience
 from aioaurora._core.topology import Instance
@@ -26,10 +27,13 @@ class Line:
     def __init__(self):
         self.closed = False
         self.answered = asyncio.Event()
+        self.breaks = False
 
     async def answer(self):
         """Wait for what the server says."""
         await self.answered.wait()
+        if self.breaks:
+            raise err.OperationalError(2013, "it hung up")
         return HERE
 
     def signs(self):
@@ -165,3 +169,38 @@ async def test_a_dial_beside_that_opens_as_asking_is_stopped_is_closed(around, c
         await asyncio.sleep(0.5)
 
     assert all(line.closed for line in (first, *dials.lines))
+
+
+# --- a connection that breaks while it is young ---------------------------------------------------------------------
+
+
+async def broke_young(dials):
+    """Let the first connection break in the middle of its first question."""
+    await asyncio.sleep(0.1)
+    dials.lines[0].breaks = True
+    dials.lines[0].answered.set()
+
+
+async def test_the_pause_after_a_young_connection_broke_is_not_the_instances_silence(around):
+    """Nobody asked it anything meanwhile: a search was started, and called off as soon as it could answer."""
+    async with beating(around, [asyncio.sleep(0), asyncio.sleep(0.3)], suspect_after=0.5) as (_, dials):
+        await broke_young(dials)
+        await asyncio.sleep(1.5)
+
+    assert len(around.times_of(SessionLost)) == 1
+    assert len(around.times_of(Observed)) == 2
+    assert around.times_of(Late) == []
+
+
+async def test_a_silence_after_a_young_connection_broke_is_judged_from_the_last_answer_on(around):
+    """What waits for the instance is ended in time: the pause does not begin the silence anew."""
+    began_at = asyncio.get_running_loop().time()
+    async with beating(around, [asyncio.sleep(0), asyncio.sleep(99)], stalled_after=3.0) as (_, dials):
+        await broke_young(dials)
+        await asyncio.sleep(5)
+
+    answered_at = around.times_of(Observed)[0] - began_at
+    (late_at,) = around.times_of(Late)
+    (silenced_at,) = around.times_of(Silenced)
+    assert 1.3 < late_at - began_at < 1.7
+    assert 3.0 <= silenced_at - began_at - answered_at < 3.5

@@ -315,6 +315,7 @@ class Heartbeat:
             self._around.tell(SessionLost(self.instance.id, self.instance.generation))
             if self._loop.time() - self._opened_at < self._around.pace().redial_every:
                 self._nudged.clear()  # One that breaks as soon as it opens is not dialled without a pause (case 29).
+                self._quiet = None  # Whom we do not ask owes no answer; its last one is as young.
             return
         asked_at = max(observation.asked_at, self._quiet.asked_at if self._quiet else 0.0)  # Less our own stalls.
         self._usual_s = usual(self._usual_s, self._loop.time() - asked_at)
