@@ -25,7 +25,7 @@ from pymysql.err import (
 from aioaurora._core.endpoint import Endpoint, EndpointKind
 from aioaurora._core.observation import Mode
 from aioaurora._core.topology import Health, Instance, Topology
-from aioaurora.cluster import Cluster, connect
+from aioaurora.cluster import Cluster
 from aioaurora.connecting import Connecting
 from aioaurora.connection import Connection
 from aioaurora.credentials import Credentials
@@ -48,6 +48,7 @@ from aioaurora.errors import (
     WrongLoop,
     WrongProcess,
 )
+from aioaurora.loner import connect
 
 __version__ = "0.1.0"
 

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import os
 import random
-import weakref
 from typing import TYPE_CHECKING, Any, Self
 
 from pymysql import err
@@ -30,13 +29,12 @@ from aioaurora.errors import ConfigurationError, Role, WriterDemoted, WrongLoop,
 from aioaurora.events import Events, EventStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from aioaurora._io.dial import Dialled, Place
 
 
-class _Parts:
+class Parts:
     """What a Cluster is made of once it has a loop."""
 
     def __init__(self, config: Config, events: Events, cluster: str) -> None:
@@ -54,15 +52,12 @@ class _Parts:
             config, dialer=self.dialer, resolver=self.resolver, emit=events.emit, chance=random.random
         )
         self.seeker = Seeker(config, monitor=self.monitor, dialer=self.dialer, emit=events.emit, chance=random.random)
-        self.closing: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
+        """End them all."""
         async with contextlib.AsyncExitStack() as stack:  # Each is closed, whatever becomes of the others.
             for part in (self.credentials, self.resolver, self.dialer, self.monitor, self.seeker):
                 stack.push_async_callback(part.close)
-
-    def begin_to_close(self) -> None:
-        self.closing = self.loop.create_task(self.close(), name="aioaurora closing")
 
 
 class Cluster:
@@ -84,9 +79,8 @@ class Cluster:
         self._config: Config = from_arguments(*args, **kwargs)
         self._events = Events(self._config.listeners)
         self._pid = os.getpid()
-        self._parts: _Parts | None = None
+        self._parts: Parts | None = None
         self._is_closed = False
-        self._build: Callable[..., Connection] = Connection
 
     @property
     def topology(self) -> Topology:
@@ -159,13 +153,13 @@ class Cluster:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _begun(self) -> _Parts:
+    def _begun(self) -> Parts:
         """Give the parts; makes them on the loop of the first call."""
         if self._is_closed:
             raise err.InterfaceError(0, f"cluster {self.topology.cluster!r} is closed: make a new one")
         self._refuse_elsewhere()
         if self._parts is None:
-            self._parts = _Parts(self._config, self._events, self.topology.cluster)
+            self._parts = Parts(self._config, self._events, self.topology.cluster)
             self._say_what_is_not_done()
         try:
             self._parts.monitor.check()
@@ -204,7 +198,7 @@ class Cluster:
         parts = self._begun()
 
         def built(*, place: Place, address: str, credentials: Credentials) -> Connection:
-            connection = self._build(
+            connection = self._built(
                 **parts.dialer.keywords(place, address, credentials),
                 **self._config.session,
                 report=self._told,
@@ -217,6 +211,9 @@ class Cluster:
             return connection
 
         return await parts.seeker.seek(role, instance, built, deadline=parts.seeker.deadline(timeout_s))
+
+    def _built(self, **keywords: Any) -> Connection:
+        return Connection(**keywords)
 
     def _bind(self, connection: Connection, observation: Observation, *, why: str) -> None:
         topology = self.topology
@@ -273,71 +270,6 @@ class Cluster:
         )
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody listens any more.
             loop.call_soon_threadsafe(self._events.emit, closed)
-
-    def _rest(self) -> None:
-        """Stop following without waiting; the next request begins anew."""
-        parts, self._parts = self._parts, None
-        if parts is not None and not parts.loop.is_closed() and os.getpid() == self._pid:
-            parts.loop.call_soon_threadsafe(parts.begin_to_close)  # A collected connection may be so in any thread.
-
-    async def _rested(self) -> None:
-        if os.getpid() != self._pid:
-            return  # It is the parent's.
-        parts, self._parts = self._parts, None
-        if parts is not None:
-            await parts.close()
-
-
-class _LoneConnection(Connection):
-    """A connection that has a Cluster to itself, and ends it with itself."""
-
-    def __init__(self, *, cluster: Cluster, **keywords: Any) -> None:
-        super().__init__(**keywords)
-        self._cluster = cluster
-        self._is_handed_out = False
-
-    def hand_out(self) -> None:
-        """End the Cluster with this connection from now on; until then it may be one try of several."""
-        self._is_handed_out = True
-        weakref.finalize(self, self._cluster._rest)  # noqa: SLF001 - one file, one thing
-
-    def close(self) -> None:
-        super().close()
-        if self._is_handed_out:
-            self._cluster._rest()  # noqa: SLF001 - the same
-
-    async def ensure_closed(self) -> None:
-        try:
-            await super().ensure_closed()
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        if self._is_handed_out:
-            await self._cluster._rested()  # noqa: SLF001 - the same
-
-
-def connect(*args: Any, role: Role | str | None = None, **kwargs: Any) -> Connecting:
-    """Connect as `aiomysql.connect` does, with its arguments, to the instance that holds a role now.
-
-    Takes a URL, or aiomysql's keywords, and the options of `Config`. The connection owns a Cluster of its own, which
-    costs one more server connection; use a `Cluster` where there are several. Raises what `Cluster.connect` does.
-    """
-    if role is not None:
-        kwargs["role"] = role
-    cluster = Cluster(*args, **kwargs)
-    cluster._build = functools.partial(_LoneConnection, cluster=cluster)  # noqa: SLF001 - one file, one thing
-    return Connecting(lambda: _connected(cluster))
-
-
-async def _connected(cluster: Cluster) -> Connection:
-    try:
-        connection = await cluster.connect()
-    except BaseException:
-        await cluster.close()
-        raise
-    assert isinstance(connection, _LoneConnection)  # noqa: S101 - built by `connect`
-    connection.hand_out()
-    return connection
 
 
 def _role_of(role: Role | str | None) -> Role | None:
