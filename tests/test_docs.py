@@ -71,6 +71,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.real_time
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("blocks", CHAPTERS, ids=lambda blocks: f"{blocks[0].path.relative_to(ROOT)}:{blocks[0].line}")
 def test_documented_code_runs(blocks, database):

@@ -62,15 +62,16 @@ async def test_instances_that_came_and_went_leave_nothing_behind(monitor, dialer
     """Autoscaling gives each reader a name that was never there before, for years."""
     connections = []
 
-    for number in range(1000):
-        reader = f"db-reader-{number}"
-        monitor.tell(rows_of_the_writer(float(number), reader))
-        place = Place(f"{reader}.{DOMAIN}", 3306)
-        dialer.restrain(place)
-        with dialer.aimed_at(place):
-            connections.append(Application())
-        monitor.hold(reader, connections[-1])
-        connections[-1].closed = True
+    for first in range(0, 1000, 10):
+        names = [f"db-reader-{number}" for number in range(first, first + 10)]
+        monitor.tell(rows_of_the_writer(float(len(connections)), *names))
+        for name in names:
+            place = Place(f"{name}.{DOMAIN}", 3306)
+            dialer.restrain(place)
+            with dialer.aimed_at(place):
+                connections.append(Application())
+            monitor.hold(name, connections[-1])
+            connections[-1].closed = True
         await asyncio.sleep(0.1)
     monitor.tell(rows_of_the_writer(1000.0))
 
