@@ -74,11 +74,11 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.Fix
         return (yield)
     if fixturedef.scope != "function":
         pytest.fail(f"async fixture {fixturedef.argname!r}: its loop lives for one test, so must it", pytrace=False)
-    fixturedef.func = running.as_plain(func, _runner_of(request.node))  # type: ignore[misc]  # final for others.
+    fixturedef.func = running.as_plain(func, _runner_of(request.node))
     try:
         return (yield)
     finally:
-        fixturedef.func = func  # type: ignore[misc]  # As above.
+        fixturedef.func = func
 
 
 @pytest.hookimpl(tryfirst=True)

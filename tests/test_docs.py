@@ -88,7 +88,7 @@ def _run(block: Block, names: dict[str, object], runner: asyncio.Runner) -> None
     tree = ast.parse(block.code, str(block.path))
     ast.increment_lineno(tree, block.line - 1)
     code = compile(tree, str(block.path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    result = eval(code, names)  # noqa: S307, RUF100 - our own pages.
+    result = eval(code, names)
     if inspect.iscoroutine(result):
         runner.run(result)
 
