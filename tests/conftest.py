@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tests import running
+from tests import installed, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,11 +74,11 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.Fix
         return (yield)
     if fixturedef.scope != "function":
         pytest.fail(f"async fixture {fixturedef.argname!r}: its loop lives for one test, so must it", pytrace=False)
-    fixturedef.func = running.as_plain(func, _runner_of(request.node))  # type: ignore[misc]  # final for others.
+    fixturedef.func = running.as_plain(func, _runner_of(request.node))
     try:
         return (yield)
     finally:
-        fixturedef.func = func  # type: ignore[misc]  # As above.
+        fixturedef.func = func
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -127,3 +127,17 @@ def short_tmp() -> Iterator[pathlib.Path]:
     """A directory whose path is short enough for a Unix socket."""
     with tempfile.TemporaryDirectory(prefix="aa-") as path:
         yield pathlib.Path(path)
+
+
+@pytest.fixture(scope="session")
+def data_directory() -> Iterator[pathlib.Path]:
+    """Where one is kept to be copied; in memory, where there is one."""
+    memory = pathlib.Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="aa-", dir=memory if memory.is_dir() else None) as path:
+        yield pathlib.Path(path) / "data"
+
+
+@pytest.fixture
+def installed_once(monkeypatch: pytest.MonkeyPatch, data_directory: pathlib.Path) -> None:
+    """Start each MariaDB of the simulator from a copy of a data directory."""
+    installed.install_once(monkeypatch, data_directory)

@@ -281,18 +281,13 @@ async def test_half_a_file_was_never_loaded(tmp_path, death):
     writing = os.open(path, os.O_RDWR)
     gone = asyncio.Event()
 
-    async def die(guest):
-        gone.set()
-        await death(guest)
-
     async with (
-        ScriptedServer({"LOAD": asks_for(path, then=die)}) as server,
+        ScriptedServer({"LOAD": asks_for(path, then=death)}) as server,
         connected(server, local_infile=True) as conn,
     ):
+        conn.when_ended(gone.set)
         task = asyncio.create_task(conn.query(LOAD))
         await gone.wait()
-        while not conn.has_ended:
-            await asyncio.sleep(0.01)
         threading.Timer(0.01, os.close, [writing]).start()
         os.write(writing, b"1\n")
 

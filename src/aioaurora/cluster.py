@@ -63,9 +63,9 @@ class Parts:
 class Cluster:
     """An Aurora cluster: knows who is who, and connects to the instance that holds a role.
 
-    Takes a URL, or aiomysql's keywords, and the options of `Config`. Making one does nothing yet; entering it with
-    `async with`, or the first `connect`, reaches the cluster. N connections to the writer cost N + 1 server
-    connections, and one more for each reader in use.
+    Takes a URL, or aiomysql's keywords, and the options of `Config`. Entering it with `async with`, or the first
+    `connect`, reaches the cluster. N connections to the writer cost N + 1 server connections, and one more for each
+    reader in use. With `follow="off"` each `connect` dials the endpoint and checks the role there: nothing is followed.
 
     Example:
         ```python
@@ -108,7 +108,7 @@ class Cluster:
             NoWriter: Nobody proved to be the writer in time, or the cluster has none.
             WriterUnavailable: The search has lasted for longer than `give_up_waiting_after`.
             NoReader: No reader and no writer could be reached in time.
-            ConnectTimeout: The cluster was never reached.
+            ConnectTimeout: The cluster was not reached; or the last try was still on its way when the time was up.
             ConfigurationError: The role or the time-out is none.
         """
         wanted = _role_of(role) or self._config.role

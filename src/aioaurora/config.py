@@ -65,9 +65,11 @@ class Config:
         heartbeat_timeout: Silence after which an instance that acknowledges nothing is dead. Default 2.
         stall_timeout: Silence after which queries are aborted though the host acknowledges. Default 15.
         suspect_after: Lateness of a heartbeat's answer that starts the search; aborts nothing. Default 0.25.
-        search_interval: Between questions to an instance while the writer is sought. Default 0.1.
+        search_interval: Between dials of an instance that is lost or refuses, while the writer is sought; grows to 1
+            after the first minute. Default 0.1.
         give_up_waiting_after: Of search, from then on new requests fail at once. Default None: they wait.
-        max_connecting: Connects under way at once, for each instance; at most 100,000. Default 4.
+        max_connecting: Connects under way at once, for each instance, the heartbeats' own not counted; at most 100,000.
+            Default 4.
         dns_max_ttl: Age of an address at which DNS is asked again; sooner if its TTL says so. Default 5; 0: always.
         dns_stale_if_error: Age up to which an address is used while DNS does not answer. Default 300; 0: never.
         nameservers: DNS servers to ask, "10.0.0.2" or "127.0.0.1:5353". Default (): the system's.

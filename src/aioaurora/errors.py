@@ -127,9 +127,10 @@ class ConnectTimeout(_NobodyThere):
     """One instance did not complete DNS, TCP, TLS, log-in and role check in time; or the cluster was never reached.
 
     Attributes:
-        instance: Its id, or the host name while the id is not known.
-        phase: What was being waited for: "dns", "tcp", "greeting", "tls", "login" or "role check"; "its turn", where
-            `max_connecting` others were under way; "first contact", for all of it.
+        instance: Host name that was dialled: the instance's or the endpoint's.
+        phase: What was being waited for: "credentials", "dns", "tcp" or "socket" (a Unix socket), "greeting", "tls",
+            "login" or "role check"; "its turn", where `max_connecting` others were under way; "first contact", for
+            all of it.
         waited_s: Seconds.
     """
 

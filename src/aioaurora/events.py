@@ -9,12 +9,11 @@ the topology; WARNING: the start and the end of an episode that callers felt).
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from aioaurora._core.event import (
     ConnectionClosed,
@@ -36,6 +35,7 @@ from aioaurora._core.event import (
     StatementsAborted,
     TlsUnverified,
     TopologyChanged,
+    fields_of,
 )
 
 if TYPE_CHECKING:
@@ -82,11 +82,6 @@ def log_event(event: Event) -> None:
         told = " ".join(f"{name}={value!r}" for name, value in fields.items())
         extra = {f"aurora_{name}": value for name, value in fields.items()}
         _log.log(event.level, "%s %s", event.name, told, extra={"aurora_event": event.name, **extra})
-
-
-def fields_of(event: Event) -> dict[str, Any]:
-    """Return the event's fields by name."""
-    return {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
 
 
 class Events:

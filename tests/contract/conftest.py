@@ -22,7 +22,7 @@ def engine(request):
 
 
 @pytest.fixture
-async def start(engine):
+async def start(engine, installed_once):
     """Start a cluster with the options given; it ends with the test."""
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(close_all)

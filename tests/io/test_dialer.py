@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 
 import pytest
 from pymysql import err
 
 import aioaurora
 from aioaurora import errors
+from aioaurora._io.dial import Place
+from aioaurora._io.dialer import Dialer
+from aioaurora.config import from_kwargs
+from aioaurora.credentials import NO_PASSWORD, CredentialCache
 from tests.io.scripted_server import err as refusal
 
 
@@ -107,3 +112,64 @@ async def test_a_socket_that_is_not_there_is_named(tmp_path):
     path = str(tmp_path / "no.sock")
     with pytest.raises(err.OperationalError, match=r"no\.sock.*socket"):
         await aioaurora.connect(unix_socket=path, user="app")
+
+
+# --- turns ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dialer(resolver, dns):
+    """A dialer that lets one connect at a time, which looks its address up for ever."""
+    dns.hang()
+    config = from_kwargs(host="orders.test", max_connecting=1)
+    return Dialer(config, resolver, CredentialCache(NO_PASSWORD))
+
+
+async def begun(dialer, place):
+    """A connect that has its turn."""
+    return await dialer.in_turn(place, dialer.bare, deadline=math.inf)
+
+
+async def test_a_place_is_forgotten_once_nobody_connects_there(dialer):
+    """Its instance is no longer part of the cluster."""
+    place = Place("db-1.test", 3306)
+    dial = await begun(dialer, place)
+    dialer.keep(set())
+    were_kept = set(dialer._limiters)
+
+    dial.leave()
+    await asyncio.sleep(0.1)
+    dialer.keep(set())
+
+    assert were_kept == {place}
+    assert set(dialer._limiters) == set()
+
+
+async def test_who_waits_for_a_turn_keeps_the_limit(dialer):
+    """Were it forgotten under them, those who come later would not wait for them."""
+    place = Place("db-1.test", 3306)
+    first = await begun(dialer, place)
+    second = asyncio.create_task(begun(dialer, place))
+    await asyncio.sleep(0.1)
+
+    dialer.keep(set())
+    first.leave()
+    await asyncio.sleep(0.1)
+    dialer.keep(set())
+    third = asyncio.create_task(begun(dialer, place))
+    await asyncio.sleep(0.1)
+
+    assert [second.done(), third.done()] == [True, False]
+    third.cancel()
+    await dialer.close()
+
+
+async def test_a_place_to_keep_stays_restrained():
+    """What was learned of an instance is true for as long as it is there."""
+    place = Place("db-1.test", 3306)
+    dialer = Dialer(from_kwargs(host="orders.test", max_connecting=4), None, CredentialCache(NO_PASSWORD))
+    dialer.restrain(place)
+
+    dialer.keep({place})
+
+    assert dialer._limiters[place].total_tokens == 1

@@ -16,7 +16,7 @@ SOON = {"promote_after": 0.3, "target_down_for": 0.1, "returns_after": 0.1, "dns
 @pytest.fixture(
     params=["memory", pytest.param("mariadb", marks=[pytest.mark.needs("mariadbd"), pytest.mark.real_time])]
 )
-async def sim(request):
+async def sim(request, installed_once):
     """Three instances; `memory` runs on virtual time."""
     async with SimulatedCluster(3, engine=request.param) as started:
         await started.execute("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)")

@@ -61,7 +61,7 @@ async def connected(options, **keywords):
     try:
         yield connection
     finally:
-        await connection.ensure_closed() if not connection.is_busy else connection.close()
+        await connection.ensure_closed() if not connection._busy else connection.close()
 
 
 async def fetched(connection, text, *args):
@@ -69,6 +69,15 @@ async def fetched(connection, text, *args):
     async with connection.cursor() as cursor:
         await cursor.execute(text, *args)
         return await cursor.fetchall()
+
+
+async def killed(connection, *, by):
+    """Wait until the kernel has told us of the end of a session that a DBA killed."""
+    ended = asyncio.Event()
+    connection.when_ended(ended.set)
+    await by.kill(connection.thread_id())
+    async with asyncio.timeout(5):
+        await ended.wait()
 
 
 async def until(condition, timeout=5.0):
@@ -137,8 +146,7 @@ async def test_a_forked_child_ends_nothing(options):
 async def test_an_idle_session_that_is_killed_is_not_written_to(options):
     """A DBA's KILL: nothing was sent, it is safe to do it again."""
     async with connected(options) as killer, connected(options) as connection:
-        await killer.kill(connection.thread_id())
-        await until(lambda: asyncio.sleep(0, connection.has_ended))
+        await killed(connection, by=killer)
 
         with pytest.raises(errors.ConnectionLost) as caught:
             await fetched(connection, "INSERT INTO t VALUES (1)")
@@ -258,8 +266,7 @@ async def test_ping_makes_a_killed_connection_whole(options):
     """As aiomysql's, when it is asked to."""
     async with connected(options) as killer, connected(options) as connection:
         before = connection.thread_id()
-        await killer.kill(before)
-        await until(lambda: asyncio.sleep(0, connection.has_ended))
+        await killed(connection, by=killer)
 
         await connection.ping(reconnect=True)
 

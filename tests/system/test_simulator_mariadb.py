@@ -33,7 +33,7 @@ INSERT = "INSERT INTO t (n) VALUES (1)"
 
 
 @pytest.fixture
-async def sim():
+async def sim(installed_once):
     """Three instances before a private MariaDB."""
     async with SimulatedCluster(3, engine="mariadb") as started:
         await started.execute("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)")

@@ -33,20 +33,22 @@ class Event:
 
     cluster: str
 
-    def _content(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Event) or type(other) is not type(self):
             return NotImplemented
-        return self._content() == other._content()
+        return fields_of(self) == fields_of(other)
 
     def __hash__(self) -> int:
-        return hash((type(self), *self._content().values()))
+        return hash((type(self), *fields_of(self).values()))
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self._content().items())
+        shown = ", ".join(f"{name}={value!r}" for name, value in fields_of(self).items())
         return f"{type(self).__name__}({shown})"
+
+
+def fields_of(event: Event) -> dict[str, Any]:
+    """Return the event's fields by name."""
+    return {field.name: getattr(event, field.name) for field in fields(event)}
 
 
 # --- topology -------------------------------------------------------------------------------------------------------

@@ -112,15 +112,17 @@ class Dialer:
         return dial
 
     @contextlib.contextmanager
-    def aimed_at(self, place: Place) -> Iterator[anyio.CancelScope]:
-        """Give a scope that is cancelled when whoever is there is no longer what it was: then choose anew."""
+    def aimed_at(self, place: Place) -> Iterator[None]:
+        """Cut what is done within short when whoever is there is no longer what it was: then choose anew."""
         aims = self._aims.setdefault(place, set())
         with anyio.CancelScope() as scope:
             aims.add(scope)
             try:
-                yield scope
+                yield
             finally:
                 aims.discard(scope)
+                if not aims:
+                    del self._aims[place]
 
     def disperse(self, place: Place) -> None:
         """Send away who waits for a connection to that place, and who waits for a turn there."""
@@ -130,6 +132,14 @@ class Dialer:
     def restrain(self, place: Place) -> None:
         """Trust an instance with one connect at a time, and more as it copes: it has just been promoted."""
         self._set_ramp(place, Ramp.cautious(self._config.max_connecting))
+
+    def keep(self, places: set[Place]) -> None:
+        """Forget what was learned of all other places; not while one connects there, or waits for a turn."""
+        for place in self._limiters.keys() - places:
+            known = self._limiters[place].statistics()
+            if not known.borrowed_tokens and not known.tasks_waiting:
+                del self._limiters[place]
+                self._ramps.pop(place, None)
 
     async def close(self) -> None:
         """Cut all dials that are under way; who waits for one is told so."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _IS_LINUX = sys.platform == "linux"
 # struct tcp_info of <linux/tcp.h>: eight bytes of states, then 32-bit words; only ever extended at its end.
-_TCP_INFO_SIZE = 72
-_UNACKED, _LAST_RECEIVED, _ROUND_TRIP = 24, 52, 68
+_TCP_INFO_SIZE = 56
+_UNACKED, _LAST_RECEIVED = 24, 52
 _FIONREAD = 0x541B  # <asm-generic/ioctls.h>; MIPS, PowerPC and SPARC differ, where the answer is "unknown".
 
 
@@ -59,13 +59,11 @@ class Signs:
     Attributes:
         unacked: Segments that the peer's kernel has not acknowledged: its host is gone, not merely stalled.
         last_received_s: Seconds since data arrived.
-        round_trip_s: Smoothed round trip.
         unread: Bytes that have arrived and that we have not read: silence is then our own fault.
     """
 
     unacked: int
     last_received_s: float
-    round_trip_s: float
     unread: int
 
 
@@ -98,13 +96,10 @@ def signs_of(transport: asyncio.BaseTransport) -> Signs | None:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
         (unacked,) = struct.unpack_from("=I", info, _UNACKED)
         (last_received_ms,) = struct.unpack_from("=I", info, _LAST_RECEIVED)
-        (round_trip_us,) = struct.unpack_from("=I", info, _ROUND_TRIP)
         unread = _unread(sock.fileno())
     except (OSError, ValueError, struct.error):  # uvloop's sockets raise ValueError once they are closed.
         return None
-    return Signs(
-        unacked=unacked, last_received_s=last_received_ms / 1e3, round_trip_s=round_trip_us / 1e6, unread=unread
-    )
+    return Signs(unacked=unacked, last_received_s=last_received_ms / 1e3, unread=unread)
 
 
 def _unread(descriptor: int) -> int:

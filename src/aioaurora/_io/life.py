@@ -162,19 +162,9 @@ class Life(Login):
     # --- while it lasts ---------------------------------------------------------------------------------------------
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a task waits for an answer."""
-        return self._busy
-
-    @property
     def is_in_transaction(self) -> bool:
         """Whether the server's last word was that a transaction is open."""
         return bool(self.server_status & Status.IN_TRANS)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the session is over: closed here, or hung up by the server."""
-        return self._writer is None or self._pipe is None or self._pipe.stream.has_ended
 
     def when_ended(self, call: Callable[[], None] | None) -> None:
         """Have `call` called once, when the connection comes to an end, whoever ends it; None: nobody cares."""

@@ -170,14 +170,10 @@ class Monitor:
 
     async def close(self) -> None:
         """Stop all asking; closes the connections that it asked on."""
-        self.abandon()
-        await asyncio.wait({self._root})
-
-    def abandon(self) -> None:
-        """Stop all asking without waiting for it."""
         self._closing.set()
         self._root.cancel()
         self._wake()
+        await asyncio.wait({self._root})
 
     # --- for heartbeats ----------------------------------------------------------------------------------------
 
@@ -266,6 +262,10 @@ class Monitor:
             self._look_out()
         for instance in changed(before.topology, self.topology):
             self._dialer.disperse(Place(instance.host, instance.port))
+        endpoint = self.topology.endpoint
+        self._dialer.keep(
+            {Place(endpoint.host, endpoint.port)} | {Place(each.host, each.port) for each in self.topology.instances}
+        )
         self._wake()
         self._reports.settled(self.state)
 
@@ -285,10 +285,8 @@ class Monitor:
             raise closed(self._config.endpoint.host)
 
     def _watch(self) -> None:
-        in_use = frozenset(
-            instance_id for instance_id, held in self._held.items() if any(not each.closed for each in held)
-        )
-        wanted = watched(self.state, in_use)
+        self._held = {name: held for name, held in self._held.items() if any(not each.closed for each in held)}
+        wanted = watched(self.state, frozenset(self._held))
         for instance_id in self._heartbeats.keys() - wanted:
             self._heartbeats.pop(instance_id).stop()
         for instance in self.topology.instances:
