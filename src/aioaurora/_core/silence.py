@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 # A timer that fires this late tells of our own stalled loop, not of the server (case 36).
 OUR_LATENESS_S = 0.1
+_LEAST_PAUSE_S = 0.001
 
 
 class Verdict(enum.StrEnum):
@@ -35,10 +36,14 @@ class Patience:
         """Wait longer for an instance that usually takes long: slow is not silent."""
         return replace(self, suspect_after=max(self.suspect_after, min(2 * answer_s, self.dead_after)))
 
-    def next_check(self, silence: Silence) -> float:
-        """Give the loop time of the next moment at which the verdict can change."""
+    def next_check(self, silence: Silence, within_s: float | None = None) -> float:
+        """Give the loop time of the next moment at which the verdict can change; `within_s` or `suspect_after` at most.
+
+        Never at once: a mark that lies ahead by a rounding error would be looked at again and again.
+        """
         ahead = [mark for mark in self.marks(silence) if mark > silence.now]
-        return min([*ahead, silence.now + self.suspect_after])
+        due = min([*ahead, silence.now + (within_s or self.suspect_after)])
+        return max(due, silence.now + _LEAST_PAUSE_S)
 
     def marks(self, silence: Silence) -> tuple[float, float, float]:
         """Give the loop times from which it counts as late, as dead if nobody is there, and as stalled."""

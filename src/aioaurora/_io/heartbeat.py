@@ -154,8 +154,7 @@ class Heartbeat:
 
     async def _pause_absent(self, quiet: Quiet, seconds: float) -> None:
         silence = self._silence(quiet, None, connect_hangs=False)
-        ahead = [mark - silence.now for mark in self._patience.marks(silence) if mark > silence.now]
-        due = silence.now + min([seconds, *ahead])
+        due = self._patience.next_check(silence, within_s=seconds)
         await self._pause(due - silence.now)
         quiet.woken(self._loop.time(), due)
 
