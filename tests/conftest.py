@@ -36,6 +36,9 @@ SOCKETS = pytest.StashKey[frozenset[str]]()
 
 # Virtual time and shared machines make a wall-clock bound on an example meaningless.
 hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.register_profile(
+    "unshrunk", deadline=None, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
+)
 hypothesis.settings.load_profile("house")
 sys.addaudithook(running.refuse_outside)
 

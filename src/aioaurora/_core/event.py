@@ -1,60 +1,15 @@
-"""What can happen in a cluster, as frozen values with dotted names.
-
-They are equal and shown by their fields, as dataclasses are; `Event` does that once for all: made anew for each class
-it would be a third of what this module costs at every import.
-"""
+"""What can happen in a cluster, as frozen values with dotted names."""
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
-
-class Level(enum.IntEnum):
-    """How loudly the log says it; the numbers are those of `logging`."""
-
-    DEBUG = 10  # A connection.
-    INFO = 20  # The topology.
-    WARNING = 30  # The start and the end of an episode that callers felt.
-    ERROR = 40  # A fault of this package.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Event:
-    """Something happened in a cluster.
-
-    Attributes:
-        cluster: Name of the cluster, or the host that was asked for.
-    """
-
-    name: ClassVar[str]
-    level: ClassVar[Level] = Level.INFO
-
-    cluster: str
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Event) or type(other) is not type(self):
-            return NotImplemented
-        return fields_of(self) == fields_of(other)
-
-    def __hash__(self) -> int:
-        return hash((type(self), *fields_of(self).values()))
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in fields_of(self).items())
-        return f"{type(self).__name__}({shown})"
-
-
-def fields_of(event: Event) -> dict[str, Any]:
-    """Return the event's fields by name."""
-    return {field.name: getattr(event, field.name) for field in fields(event)}
-
+from aioaurora._core.frozen import Event, Level, frozen
 
 # --- topology -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class TopologyChanged(Event):
     """Instances came or went, or roles changed.
 
@@ -71,7 +26,7 @@ class TopologyChanged(Event):
     readers: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class RowsIgnored(Event):
     """Rows of the topology table were left out: their id cannot be a host name. Said when there are others than before.
 
@@ -86,7 +41,7 @@ class RowsIgnored(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class MonitorFailed(Event):
     """The monitor itself broke down: a fault of this package, said at the next connect too.
 
@@ -103,7 +58,7 @@ class MonitorFailed(Event):
 # --- failover -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class FailoverStarted(Event):
     """The writer is lost, silent or no writer any more: it is being sought.
 
@@ -121,7 +76,7 @@ class FailoverStarted(Event):
     cause: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class FailoverFinished(Event):
     """Another instance was verified as the writer.
 
@@ -143,7 +98,7 @@ class FailoverFinished(Event):
     connections_aborted: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class SearchEnded(Event):
     """The same writer came back: no failover.
 
@@ -166,7 +121,7 @@ class SearchEnded(Event):
 # --- instances and connections --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class InstanceSuspected(Event):
     """A heartbeat's answer is late; nothing is cut yet.
 
@@ -182,7 +137,7 @@ class InstanceSuspected(Event):
     silent_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class InstanceLost(Event):
     """An instance was written off: connections to it are useless.
 
@@ -200,7 +155,7 @@ class InstanceLost(Event):
     connections: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class ConnectionOpened(Event):
     """The application got a connection, its role checked. Those of heartbeats and probes are not told of.
 
@@ -218,7 +173,7 @@ class ConnectionOpened(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class ConnectionClosed(Event):
     """A connection of the application ended: once for each `ConnectionOpened`.
 
@@ -236,7 +191,7 @@ class ConnectionClosed(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class StatementsAborted(Event):
     """Connections to an instance were cut; who waits on one, or uses it next, gets an error with its own outcome.
 
@@ -254,7 +209,7 @@ class StatementsAborted(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class StatementKilled(Event):
     """A statement that its caller gave up was ended in the server too.
 
@@ -270,7 +225,7 @@ class StatementKilled(Event):
     thread_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class ReaderFallback(Event):
     """A reader was asked for and the writer given, as there is no reader.
 
@@ -287,7 +242,7 @@ class ReaderFallback(Event):
 # --- names and TLS --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class DnsStale(Event):
     """DNS did not answer: an older address is used. Said once for each host until DNS answers again.
 
@@ -302,7 +257,7 @@ class DnsStale(Event):
     age_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class DnsFallback(Event):
     """The system resolver knew what DNS did not. Said once for each host until DNS answers again.
 
@@ -317,7 +272,7 @@ class DnsFallback(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class TlsUnverified(Event):
     """Connections to RDS are encrypted, but nobody proved who is at the other end. Said once.
 
@@ -334,7 +289,7 @@ class TlsUnverified(Event):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen
 class NotFollowed(Event):
     """Nothing behind this name is followed: a proxy, a socket or follow="off". Said once.
 

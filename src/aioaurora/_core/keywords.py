@@ -87,9 +87,7 @@ INSTEAD: Mapping[str, str] = MappingProxyType(
         "dsn": "pass the URL as the only positional argument",
         "url": "pass the URL as the only positional argument",
         "compress": "aiomysql does not compress",
-        "minsize": "it belongs to create_pool",
-        "maxsize": "it belongs to create_pool",
-        "pool_recycle": "it belongs to create_pool",
+        **dict.fromkeys(("minsize", "maxsize", "pool_recycle"), "it belongs to create_pool"),
     }
 )
 

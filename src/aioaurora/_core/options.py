@@ -69,6 +69,20 @@ def seconds(name: str, value: object, *, may_be_zero: bool = False, most: float 
     return duration
 
 
+def share(name: str, value: object) -> float:
+    """Return a part of a whole: above 0, at most 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ConfigurationError(f"{name}={shown(str(value))} must be a number above 0 and at most 1")
+    return float(value)
+
+
+def weight(name: str, value: object) -> float:
+    """Return a weight: a finite number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ConfigurationError(f"{name} must be a finite number, 0 or more")
+    return float(value)
+
+
 def whole(name: str, value: object, *, least: int = 1, most: int) -> int:
     """Return a whole number between two others."""
     says = f"must be a whole number from {least} to {most}"

@@ -79,6 +79,11 @@ def kinds_in(text: str | bytes, *, backslash_escapes: bool = True) -> tuple[Kind
     return tuple(_kind_of(part) for part in _parts(text, backslash_escapes=backslash_escapes))
 
 
+def without_texts(text: bytes, *, backslash_escapes: bool = True) -> list[str]:
+    """List the statements of a packet, comments and the content of quoted texts left out."""
+    return _parts(text, backslash_escapes=backslash_escapes)
+
+
 def _parts(text: bytes, *, backslash_escapes: bool) -> list[str]:
     token = _TOKEN if backslash_escapes else _TOKEN_PLAIN
     # Keywords are ASCII in every character set that a client may use.

@@ -58,7 +58,7 @@ class Instance:
     health: Health = Health.UP
     generation: int = 0
     turned_at: float = -math.inf  # When we saw it turn writable.
-    thread_id: int = 0  # Of the newest connection to it; 0: unknown.
+    thread_id: int = field(default=0, compare=False)  # Of the newest connection to it; 0: unknown.
     broke_at: float = -math.inf  # When a connection of this generation broke last.
     heard_at: float = field(default=-math.inf, compare=False)  # By its own word or by others'; no news to wait for.
     said_at: float = field(default=-math.inf, compare=False)  # When it was asked for its last word.
