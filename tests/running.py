@@ -185,5 +185,13 @@ def _netns_missing() -> str:
     return ""
 
 
-MISSING: dict[str, Callable[[], str]] = {"mariadbd": _mariadbd_missing, "netns": _netns_missing}
+def _tun_missing() -> str:
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR))
+    except OSError as error:
+        return f"no TUN devices can be made here ({error}; be root, on a kernel that has them)"
+    return ""
+
+
+MISSING: dict[str, Callable[[], str]] = {"mariadbd": _mariadbd_missing, "netns": _netns_missing, "tun": _tun_missing}
 """What a test may need, and how to tell, in a sentence, that it is not there."""

@@ -49,7 +49,7 @@ def lost(number=1):
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_event_is_a_frozen_plain_value(kind):
     """It crosses processes, and each field is documented for the reference page."""
-    values = {"int": 1, "float": 0.5, "str": "x", "str | None": None, "tuple[str, ...]": ("a",)}
+    values = {"bool": True, "int": 1, "float": 0.5, "str": "x", "str | None": None, "tuple[str, ...]": ("a",)}
     event = kind(**{field.name: values[field.type] for field in dataclasses.fields(kind)})
 
     documented = set(re.findall(r"^ +(\w+): ", inspect.getdoc(kind) or "", re.MULTILINE))

@@ -65,4 +65,4 @@ def names(sim: SimulatedCluster, monkeypatch) -> None:
         keywords.pop("nameservers")
         return Resolver(source=SimulatedNames(sim), **keywords)
 
-    monkeypatch.setattr("aioaurora.cluster.Resolver", resolver)
+    monkeypatch.setattr("aioaurora._io.parts.Resolver", resolver)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import os
-import random
 from typing import TYPE_CHECKING, Any, Self
 
 from pymysql import err
@@ -17,14 +16,10 @@ from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.options import seconds
 from aioaurora._core.topology import Topology
 from aioaurora._core.verdict import Scope
-from aioaurora._io.dialer import Dialer
-from aioaurora._io.monitor import Monitor
-from aioaurora._io.resolver import Resolver
-from aioaurora._io.seeker import Seeker
+from aioaurora._io.parts import Parts
 from aioaurora.config import Config, from_arguments
 from aioaurora.connecting import Connecting
 from aioaurora.connection import Connection
-from aioaurora.credentials import CredentialCache, Credentials
 from aioaurora.errors import ConfigurationError, Role, WriterDemoted, WrongLoop, WrongProcess
 from aioaurora.events import Events, EventStream
 
@@ -32,40 +27,15 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aioaurora._io.dial import Dialled, Place
-
-
-class Parts:
-    """What a Cluster is made of once it has a loop."""
-
-    def __init__(self, config: Config, events: Events, cluster: str) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.credentials = CredentialCache(config.credentials)
-        self.resolver = Resolver(
-            nameservers=config.nameservers,
-            max_ttl=config.dns_max_ttl,
-            stale_for=config.dns_stale_if_error,
-            cluster=cluster,
-            emit=events.emit,
-        )
-        self.dialer = Dialer(config, self.resolver, self.credentials)
-        self.monitor = Monitor(
-            config, dialer=self.dialer, resolver=self.resolver, emit=events.emit, chance=random.random
-        )
-        self.seeker = Seeker(config, monitor=self.monitor, dialer=self.dialer, emit=events.emit, chance=random.random)
-
-    async def close(self) -> None:
-        """End them all."""
-        async with contextlib.AsyncExitStack() as stack:  # Each is closed, whatever becomes of the others.
-            for part in (self.credentials, self.resolver, self.dialer, self.monitor, self.seeker):
-                stack.push_async_callback(part.close)
+    from aioaurora.credentials import Credentials
 
 
 class Cluster:
     """An Aurora cluster: knows who is who, and connects to the instance that holds a role.
 
-    Takes a URL, or aiomysql's keywords, and the options of `Config`. Entering it with `async with`, or the first
-    `connect`, reaches the cluster. N connections to the writer cost N + 1 server connections, and one more for each
-    reader in use. With `follow="off"` each `connect` dials the endpoint and checks the role there: nothing is followed.
+    Takes a URL, or aiomysql's keywords, and the options of `Config`; or a Config. Entering it with `async with`, or the
+    first `connect`, reaches the cluster. N connections to the writer cost N + 1 server connections, and one more for
+    each reader in use. With `follow="off"` each `connect` dials the endpoint and checks the role there, no more.
 
     Example:
         ```python
@@ -76,7 +46,8 @@ class Cluster:
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._config: Config = from_arguments(*args, **kwargs)
+        is_made = len(args) == 1 and isinstance(args[0], Config) and not kwargs
+        self._config: Config = args[0] if is_made else from_arguments(*args, **kwargs)
         self._events = Events(self._config.listeners)
         self._pid = os.getpid()
         self._parts: Parts | None = None
@@ -182,8 +153,10 @@ class Cluster:
             why = f"follow is off for this {config.endpoint.kind} endpoint"
             self._events.emit(kinds.NotFollowed(cluster=cluster, host=config.endpoint.host, why=why))
 
-    async def _connect(self, role: Role | None, instance: str | None, timeout_s: float | None) -> Connection:
-        dialled = await self._dialled(role, instance, timeout_s)
+    async def _connect(
+        self, role: Role | None, instance: str | None, timeout_s: float | None, *, is_modest: bool = False
+    ) -> Connection:
+        dialled = await self._dialled(role, instance, timeout_s, is_modest=is_modest)
         self._bind(dialled.session, dialled.observation, why="connect")
         return dialled.session
 
@@ -194,6 +167,7 @@ class Cluster:
         timeout_s: float | None,
         *,
         like: Connection | None = None,
+        is_modest: bool = False,
     ) -> Dialled[Connection]:
         parts = self._begun()
 
@@ -210,7 +184,8 @@ class Cluster:
                 connection.imitate(like)
             return connection
 
-        return await parts.seeker.seek(role, instance, built, deadline=parts.seeker.deadline(timeout_s))
+        deadline = parts.seeker.deadline(timeout_s)
+        return await parts.seeker.seek(role, instance, built, deadline=deadline, is_modest=is_modest)
 
     def _built(self, **keywords: Any) -> Connection:
         return Connection(**keywords)
@@ -239,6 +214,8 @@ class Cluster:
         dialled = await self._dialled(role, instance, None, like=connection)
         connection.take_over(dialled.session)
         self._bind(connection, dialled.observation, why="ping")
+        if connection.slot is not None:  # Its pool knows another: this one goes when it comes back.
+            connection.slot.stale = "it was connected again"
 
     def _told(self, connection: Connection, scope: Scope, error: BaseException) -> None:
         """Hear from a connection what broke."""

@@ -29,7 +29,7 @@ from aioaurora._core.endpoint import (
     parse_endpoint,
     parse_nameserver,
 )
-from aioaurora._core.event import Event  # noqa: TC001 - as above.
+from aioaurora._core.frozen import Event  # noqa: TC001 - as above.
 from aioaurora._core.keywords import INSTEAD, REACH, SESSION, positional, without_aliases
 from aioaurora.credentials import NO_PASSWORD, CredentialProvider, provider_of
 from aioaurora.errors import ConfigurationError, Role
@@ -161,19 +161,25 @@ _SEVERAL = {"nameservers": 'IP addresses, "10.0.0.2" or "127.0.0.1:5353"', "list
 _NOT_SHOWN = {"endpoint", "user", "credentials", "session", "listeners"}
 _MADE_HERE = {"endpoint", "tls", "session"}
 _OWN: Mapping[str, Any] = {name: kind for name, kind in get_type_hints(Config).items() if name not in _MADE_HERE}
-_KINDS: Mapping[str, Any] = {**REACH, **SESSION, **_OWN}
+KINDS: dict[str, Any] = {**REACH, **SESSION, **_OWN}
+_NONE: Mapping[str, Any] = {}
 
 
 def from_arguments(*args: Any, **kwargs: Any) -> Config:
     """Read the arguments of `connect`: a URL and keywords, or aiomysql's own, in its order."""
+    return from_kwargs(**said_by(args, kwargs))
+
+
+def said_by(args: tuple[Any, ...], kwargs: Mapping[str, Any], *, others: Mapping[str, Any] = _NONE) -> dict[str, Any]:
+    """Give what the arguments of `connect`, and `others` by name and kind, say, by its one name."""
     if args and isinstance(args[0], str) and "://" in args[0]:
         if len(args) > 1:
             raise ConfigurationError("a URL is the only positional argument: pass the others by name")
-        return from_url(args[0], **kwargs)
+        return _said_by_url(args[0], kwargs, {**KINDS, **others})
     named, given = positional(args), without_aliases(kwargs)
     for name in named.keys() & given.keys():
         raise ConfigurationError(f"{name!r} was given twice: by position and by name")
-    return from_kwargs(**named, **given)
+    return {**named, **given}
 
 
 def from_url(url: str, **overrides: Any) -> Config:
@@ -184,14 +190,18 @@ def from_url(url: str, **overrides: Any) -> Config:
     Raises:
         ConfigurationError: Says which part is wrong; never repeats the URL, which may hold a password.
     """
+    return from_kwargs(**_said_by_url(url, overrides, KINDS))
+
+
+def _said_by_url(url: str, overrides: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
     from aioaurora._core.written import from_url as read  # noqa: PLC0415 - not needed without a URL.
 
-    written, said = without_aliases(read(url, _KINDS)), without_aliases(overrides)
+    written, said = without_aliases(read(url, kinds)), without_aliases(overrides)
     if "credentials" in said:
         written.pop("password", None)
     if "host" in said:
         written.pop("port", None)  # It was that of another host.
-    return from_kwargs(**{**written, **said})
+    return {**written, **said}
 
 
 def from_kwargs(**kwargs: Any) -> Config:
@@ -210,7 +220,7 @@ def from_kwargs(**kwargs: Any) -> Config:
         ConfigurationError: Something cannot work; says what to write instead.
     """
     given = without_aliases(kwargs)
-    options.refuse_unknown(given, _KINDS.keys(), instead=INSTEAD)
+    options.refuse_unknown(given, KINDS.keys(), instead=INSTEAD)
     given = {**_from_file(given), **given}
     _check_types(given)
     socket = given.get("unix_socket")
@@ -263,7 +273,7 @@ def _from_file(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_types(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
-        if _KINDS[name] in {str, str | None} and not isinstance(value, str):
+        if KINDS[name] in {str, str | None} and not isinstance(value, str):
             raise ConfigurationError(f"{name}= is a {type(value).__name__}: it must be a str")
     if "client_flag" in given:
         options.whole("client_flag", given["client_flag"], least=0, most=0xFFFF_FFFF)

@@ -26,7 +26,7 @@ from aioaurora._core.verdict import Doubt, Scope, Work
 from aioaurora._io import wire
 from aioaurora._io.cursors import C, whole
 from aioaurora._io.driver import SERVER_LOST, Command, Error, InterfaceError, Status, sentence_of
-from aioaurora._io.session import Session
+from aioaurora._io.guarded import Guarded
 from aioaurora.errors import (
     AioauroraError,
     CommitOutcomeUnknown,
@@ -65,7 +65,7 @@ async def _dial_again(connection: Connection) -> None:
     await connection.reopen()
 
 
-class Connection(Session):
+class Connection(Guarded):
     """A connection to one instance of a cluster, with aiomysql's interface.
 
     Attributes:
@@ -293,9 +293,11 @@ class Connection(Session):
 
         It is then connected to the present holder of its role. A transaction that was lost is never passed over:
         ConnectionLost is raised once, and only the next ping reconnects. A `close` while it is under way wins.
+        Within a unit of work it stays lost: the transaction would not come back with it.
         """
         self._refuse()
         self._was_closed = False
+        reconnect = reconnect and not self.is_in_unit
         if self._writer is None:
             self._tell_loss(reconnect=reconnect)
         else:

@@ -10,11 +10,14 @@ and SQLAlchemy wraps them. `args` is `(errno, sentence)`; `str()` is the sentenc
       ConnectionBusy              a second task used a connection that was in use
       WrongLoop                   used on another event loop than the one it was made on
       WrongProcess                used in a forked child
+      PoolClosed                  also RuntimeError: the pool is closed, or about to be
     OperationalError
       ConnectTimeout              also TimeoutError
       NoWriter                    also TimeoutError
         WriterUnavailable         told at once: the search has been going on for a while
       NoReader                    also TimeoutError
+      PoolTimeout                 also TimeoutError
+      TooManyWaiting              told at once: `max_waiting` others wait already
       WriterDemoted               the writer became a reader under this connection
       TransactionLost             the session lives, its transaction does not
       ConnectionLost              the server went away
@@ -130,7 +133,7 @@ class ConnectTimeout(_NobodyThere):
         instance: Host name that was dialled: the instance's or the endpoint's.
         phase: What was being waited for: "credentials", "dns", "tcp" or "socket" (a Unix socket), "greeting", "tls",
             "login" or "role check"; "its turn", where `max_connecting` others were under way; "first contact", for
-            all of it.
+            all of it; the name of a pool's callback.
         waited_s: Seconds.
     """
 
@@ -162,6 +165,31 @@ class WriterUnavailable(NoWriter):
 
 class NoReader(_NobodyThere):
     """No reader could be reached in time."""
+
+
+class PoolTimeout(_NobodyThere):
+    """The pool had no connection to hand out in time; says what was waited for, and what the pool looked like."""
+
+
+class TooManyWaiting(AioauroraError, err.OperationalError):
+    """As many as `max_waiting` wait for a connection already: shed load, or ask again later.
+
+    Attributes:
+        waiting: How many wait.
+    """
+
+    retryable = True
+    waiting: int
+
+    def __init__(self, sentence: str, *, waiting: int) -> None:
+        super().__init__(2003, sentence, waiting=waiting)
+
+
+class PoolClosed(AioauroraError, err.InterfaceError, RuntimeError):
+    """The pool is closed, or is being drained and takes no new work."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(0, sentence)
 
 
 # --- lost under us --------------------------------------------------------------------------------------------------

@@ -20,12 +20,10 @@ from aioaurora._core.event import (
     ConnectionOpened,
     DnsFallback,
     DnsStale,
-    Event,
     FailoverFinished,
     FailoverStarted,
     InstanceLost,
     InstanceSuspected,
-    Level,
     MonitorFailed,
     NotFollowed,
     ReaderFallback,
@@ -35,8 +33,9 @@ from aioaurora._core.event import (
     StatementsAborted,
     TlsUnverified,
     TopologyChanged,
-    fields_of,
 )
+from aioaurora._core.frozen import Event, Level, fields_of
+from aioaurora._core.pool_event import PoolConnectFailed, PoolFailed, PoolServedLate, PoolTimedOut
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -57,6 +56,10 @@ __all__ = [
     "Listener",
     "MonitorFailed",
     "NotFollowed",
+    "PoolConnectFailed",
+    "PoolFailed",
+    "PoolServedLate",
+    "PoolTimedOut",
     "ReaderFallback",
     "RowsIgnored",
     "SearchEnded",

@@ -20,7 +20,7 @@ from aioaurora.connection import Connection
 from aioaurora.errors import ConnectionBusy
 
 if TYPE_CHECKING:
-    from aioaurora.cluster import Parts
+    from aioaurora._io.parts import Parts
     from aioaurora.errors import Role
 
 

@@ -38,7 +38,7 @@ class Episode:
         )
         before = self.state
         self.state, _ = step(before, news, self.now)
-        self.reports.news(news, before, self.state, connections=0)
+        self.reports.news(news, before, self.state, connections=lambda instance: 0)
 
     @property
     def ignored(self):

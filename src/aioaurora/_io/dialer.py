@@ -98,10 +98,13 @@ class Dialer:
         asked_at, ticket = loop.time(), object()
         limiter = self._limiter(place)
         try:
-            async with asyncio.timeout_at(deadline):
-                await limiter.acquire_on_behalf_of(ticket)
-        except TimeoutError:
-            raise ConnectTimeout(place.host, phase="its turn", waited_s=loop.time() - asked_at) from None
+            limiter.acquire_on_behalf_of_nowait(ticket)
+        except anyio.WouldBlock:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await limiter.acquire_on_behalf_of(ticket)
+            except TimeoutError:
+                raise ConnectTimeout(place.host, phase="its turn", waited_s=loop.time() - asked_at) from None
         try:
             dial = self.start(place, build, deadline=deadline)
         except BaseException:
@@ -167,7 +170,9 @@ class Dialer:
 
     def _set_ramp(self, place: Place, ramp: Ramp) -> None:
         self._ramps[place] = ramp
-        self._limiter(place).total_tokens = ramp.allowed
+        limiter = self._limiter(place)
+        if limiter.total_tokens != ramp.allowed:
+            limiter.total_tokens = ramp.allowed
 
     def _limiter(self, place: Place) -> anyio.CapacityLimiter:
         if place not in self._limiters:

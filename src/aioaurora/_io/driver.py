@@ -77,6 +77,11 @@ def collation_of(charset: str) -> int:
     return charset_by_name(charset).id
 
 
+def collation_name_of(charset: str) -> str:
+    """Give the name of a character set's default collation."""
+    return charset_by_name(charset).collation
+
+
 def error_in(payload: bytes) -> Error:
     """Give the error that an ERR packet carries, as PyMySQL would raise it."""
     try:
@@ -96,7 +101,7 @@ def sentence_of(error: BaseException) -> str:
 class Command:
     """First byte of what a client sends."""
 
-    QUIT, INIT_DB, QUERY, PROCESS_KILL, PING = 0x01, 0x02, 0x03, 0x0C, 0x0E
+    QUIT, INIT_DB, QUERY, PROCESS_KILL, PING, RESET_CONNECTION = 0x01, 0x02, 0x03, 0x0C, 0x0E, 0x1F
 
 
 class Status:
@@ -148,6 +153,7 @@ __all__ = [
     "StreamReader",
     "Warning",
     "_auth",
+    "collation_name_of",
     "collation_of",
     "encoding_of",
     "error_in",

@@ -319,6 +319,7 @@ if TYPE_CHECKING:
 
         id: int
         encoding: str
+        collation: str
 
     def charset_by_name(name: str) -> Charset:
         """Give the character set of that name; KeyError if there is none."""

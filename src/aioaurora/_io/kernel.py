@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 _IS_LINUX = sys.platform == "linux"
 # struct tcp_info of <linux/tcp.h>: eight bytes of states, then 32-bit words; only ever extended at its end.
-_TCP_INFO_SIZE = 56
-_UNACKED, _LAST_RECEIVED = 24, 52
+_TCP_INFO_SIZE = 152
+_ESTABLISHED = 1  # The first byte is the state: enum of <net/tcp_states.h>.
+_NEVER = 0xFFFFFFFF
+_UNACKED, _LAST_RECEIVED, _LEAST_ROUND_TRIP = 24, 52, 148
 _FIONREAD = 0x541B  # <asm-generic/ioctls.h>; MIPS, PowerPC and SPARC differ, where the answer is "unknown".
 
 
@@ -60,11 +62,16 @@ class Signs:
         unacked: Segments that the peer's kernel has not acknowledged: its host is gone, not merely stalled.
         last_received_s: Seconds since data arrived.
         unread: Bytes that have arrived and that we have not read: silence is then our own fault.
+        is_established: Neither end has closed.
+        least_round_trip_s: The quickest answer of the peer's kernel so far, in seconds: how far away it is, whatever
+            our loop is doing (case 62). None: an older Linux, or nothing was sent yet.
     """
 
     unacked: int
     last_received_s: float
     unread: int
+    is_established: bool = True
+    least_round_trip_s: float | None = None
 
 
 def set_options(transport: asyncio.BaseTransport, keep_alive: KeepAlive) -> None:
@@ -99,7 +106,20 @@ def signs_of(transport: asyncio.BaseTransport) -> Signs | None:
         unread = _unread(sock.fileno())
     except (OSError, ValueError, struct.error):  # uvloop's sockets raise ValueError once they are closed.
         return None
-    return Signs(unacked=unacked, last_received_s=last_received_ms / 1e3, unread=unread)
+    return Signs(
+        unacked=unacked,
+        last_received_s=last_received_ms / 1e3,
+        unread=unread,
+        is_established=info[0] == _ESTABLISHED,
+        least_round_trip_s=_least_round_trip_s(info),
+    )
+
+
+def _least_round_trip_s(info: bytes) -> float | None:
+    if len(info) < _TCP_INFO_SIZE:
+        return None
+    (microseconds,) = struct.unpack_from("=I", info, _LEAST_ROUND_TRIP)
+    return None if microseconds == _NEVER else microseconds / 1e6
 
 
 def _unread(descriptor: int) -> int:

@@ -41,7 +41,7 @@ from aioaurora.errors import Role
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aioaurora._core import event as events
+    from aioaurora._core import frozen
     from aioaurora._io.dialer import Dialer
     from aioaurora._io.kernel import Signs
     from aioaurora._io.resolver import Resolver
@@ -78,11 +78,12 @@ class Monitor:
         *,
         dialer: Dialer,
         resolver: Resolver,
-        emit: Callable[[events.Event], None],
+        emit: Callable[[frozen.Event], None],
         chance: Callable[[], float],
     ) -> None:
         self.state = State(topology=Topology(endpoint=config.endpoint))
         self.failure: BaseException | None = None
+        self.followers: set[Callable[[], None]] = set()  # Called when what is believed has changed.
         self._config = config
         self._dialer = dialer
         self._resolver = resolver
@@ -125,7 +126,7 @@ class Monitor:
         """Take news in, and do what follows from them."""
         before = self.state
         self.state, commands = step(before, event, self._loop.time())
-        self._reports.news(event, before, self.state, connections=len(self._open(_subject_of(event))))
+        self._reports.news(event, before, self.state, connections=lambda instance: len(self._open(instance)))
         for command in commands:
             self._carry_out(command)
         self._settle(before)
@@ -144,7 +145,8 @@ class Monitor:
         for held in self._held.values():
             held.discard(connection)
         self._held.setdefault(instance_id, weakref.WeakSet()).add(connection)
-        self._watch()
+        if instance_id not in self._heartbeats:
+            self._watch()
 
     def kill(self, instance_id: str, thread_id: int) -> None:
         """Have an instance end a session whose statement was cancelled."""
@@ -268,6 +270,8 @@ class Monitor:
         )
         self._wake()
         self._reports.settled(self.state)
+        for follow in tuple(self.followers):
+            follow()
 
     def _look_out(self) -> None:
         if self.is_searching and self._group is not None:
@@ -326,7 +330,3 @@ class Monitor:
             self._wake()
         finally:
             self._group = None
-
-
-def _subject_of(event: Event) -> str:
-    return event.observation.instance_id if isinstance(event, Observed) else event.instance

@@ -10,6 +10,7 @@ from aioaurora._core.failover import InstanceLost, Late, Observed, SearchEnded, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aioaurora._core import frozen
     from aioaurora._core.failover import Event, State
     from aioaurora._core.topology import Topology
 
@@ -17,23 +18,23 @@ if TYPE_CHECKING:
 class Reports:
     """Tells each thing once, and of an episode only its start, its end and who is who then (case 67)."""
 
-    def __init__(self, emit: Callable[[events.Event], None], topology: Topology) -> None:
+    def __init__(self, emit: Callable[[frozen.Event], None], topology: Topology) -> None:
         self._emit = emit
         self._cluster = topology.cluster
         self._told = _summary(topology)
         self._aborted = 0  # Since the search began.
         self._ignored: dict[str, frozenset[str]] = {}  # By observer.
 
-    def news(self, news: Event, before: State, after: State, *, connections: int) -> None:
-        """Tell of what was heard; `connections`: how many the application has to that instance."""
+    def news(self, news: Event, before: State, after: State, *, connections: Callable[[str], int]) -> None:
+        """Tell of what was heard; `connections` counts how many the application has to an instance."""
         cluster = self._cluster
         match news:
             case Late(instance, silent_s):
                 self._emit(events.InstanceSuspected(cluster=cluster, instance=instance, silent_s=silent_s))
             case InstanceLost(instance, _, cause) | Silenced(instance, _, cause):
                 if before.topology.get(instance) != after.topology.get(instance):
-                    lost = events.InstanceLost(cluster=cluster, instance=instance, cause=cause, connections=connections)
-                    self._emit(lost)
+                    count = connections(instance)
+                    self._emit(events.InstanceLost(cluster=cluster, instance=instance, cause=cause, connections=count))
             case Observed(observation) if observation.view is not None:
                 self._see_ignored(observation.instance_id, frozenset(observation.view.ignored), after.topology)
             case _:

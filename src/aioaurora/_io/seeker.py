@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,6 +26,7 @@ from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Role, WriterUna
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aioaurora._core.frozen import Event
     from aioaurora._io.dialer import Dialer
     from aioaurora._io.monitor import Monitor
     from aioaurora.config import Config
@@ -45,6 +47,7 @@ class _Request:
     instance: str | None
     asked_at: float
     deadline: float
+    is_modest: bool
     avoid: set[str] = field(default_factory=set)  # Readers that failed this request.
 
 
@@ -57,7 +60,7 @@ class Seeker:
         *,
         monitor: Monitor,
         dialer: Dialer,
-        emit: Callable[[kinds.Event], None],
+        emit: Callable[[Event], None],
         chance: Callable[[], float],
     ) -> None:
         self._config = config
@@ -93,26 +96,59 @@ class Seeker:
         return self._loop.time() + (timeout_s or default)
 
     async def seek(
-        self, role: Role | None, instance: str | None, build: Callable[..., S], *, deadline: float
+        self,
+        role: Role | None,
+        instance: str | None,
+        build: Callable[..., S],
+        *,
+        deadline: float,
+        is_modest: bool = False,
     ) -> Dialled[S]:
-        """Give a session whose server said on it that it holds `role`; see `Cluster.connect`."""
-        request = _Request(role, instance, self._loop.time(), deadline)
-        self._refuse_late_comer(request)
+        """Give a session whose server said on it that it holds `role`; see `Cluster.connect`.
+
+        One that `is_modest` does not knock again where there are too many already.
+        """
+        request = _Request(role, instance, self._loop.time(), deadline, is_modest)
+        self.refuse_late_comer(self._role_of(request))
+        try:
+            try:
+                return await self._attempt(request, build)
+            except (err.MySQLError, OSError) as error:
+                return await self._tried_again(error, request, build)
+        except (err.MySQLError, OSError) as error:
+            is_ours = isinstance(error, _NotInThatRole) or (self._has_reached and self._is_passing(request, error))
+            if is_ours and not isinstance(error, TimeoutError):
+                raise self._nobody(request, sentence_of(error)) from error
+            raise
+
+    async def _tried_again(self, first: Exception, request: _Request, build: Callable[..., S]) -> Dialled[S]:
+        """Try again after a first failure, if it was a passing one; tenacity costs as much as a log-in, so only now."""
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(self._is_passing),
+            retry=tenacity.retry_if_exception(functools.partial(self._is_passing, request)),
             wait=tenacity.wait_random_exponential(multiplier=self._config.search_interval, max=_PAUSE_AT_MOST_S),
             # tenacity's own delay stops read a clock that virtual time does not move.
             stop=lambda call: self._loop.time() + call.upcoming_sleep >= request.deadline,
             sleep=asyncio.sleep,
             reraise=True,
         )
-        try:
-            return await retrying(self._attempt, request, build)
-        except (err.MySQLError, OSError) as error:
-            is_ours = isinstance(error, _NotInThatRole) or (self._has_reached and self._is_passing(error))
-            if is_ours and not isinstance(error, TimeoutError):
-                raise self._nobody(request, sentence_of(error)) from error
-            raise
+        failures = [first]
+
+        async def attempt() -> Dialled[S]:
+            if failures:
+                raise failures.pop()
+            return await self._attempt(request, build)
+
+        return await retrying(attempt)
+
+    def refuse_late_comer(self, role: Role | None) -> None:
+        """Fail at once who asks for the writer when the search has lasted for long; who waits goes on waiting."""
+        patience = self._config.give_up_waiting_after
+        sought_s = self._monitor.searching_for_s
+        if patience is not None and sought_s >= patience and role is Role.WRITER:
+            least, most = _RETRY_AFTER_S
+            retry_after_s = least + (most - least) * self._chance()
+            sentence = f"the writer of {self._monitor.topology.cluster!r} has been sought for {sought_s:.1f} s"
+            raise WriterUnavailable(sentence, waited_s=0.0, retry_after_s=retry_after_s)
 
     async def close(self) -> None:
         """Give up the first contact if it is still under way."""
@@ -191,16 +227,6 @@ class Seeker:
             return request.role
         return self._config.endpoint.default_role
 
-    def _refuse_late_comer(self, request: _Request) -> None:
-        """Fail at once who asks for the writer when the search has lasted for long; who waits goes on waiting."""
-        patience = self._config.give_up_waiting_after
-        sought_s = self._monitor.searching_for_s
-        if patience is not None and sought_s >= patience and self._role_of(request) is Role.WRITER:
-            least, most = _RETRY_AFTER_S
-            retry_after_s = least + (most - least) * self._chance()
-            sentence = f"the writer of {self._monitor.topology.cluster!r} has been sought for {sought_s:.1f} s"
-            raise WriterUnavailable(sentence, waited_s=0.0, retry_after_s=retry_after_s)
-
     async def _next_change(self, request: _Request) -> None:
         try:
             async with asyncio.timeout_at(request.deadline):
@@ -236,8 +262,10 @@ class Seeker:
 
     # --- failing -----------------------------------------------------------------------------------------------
 
-    def _is_passing(self, error: BaseException) -> bool:
+    def _is_passing(self, request: _Request, error: BaseException) -> bool:
         """Tell whether the same request may succeed a moment later."""
+        if request.is_modest and scope_of(errno_of(error) or 0) is Scope.ADMISSION:
+            return False
         if isinstance(error, (_NotInThatRole, ConnectTimeout)):
             return True
         if isinstance(error, (NoWriter, NoReader)) or not isinstance(error, (err.OperationalError, OSError)):

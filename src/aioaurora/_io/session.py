@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aioaurora._core import verdict
 from aioaurora._core.statement import has_many_answers
+from aioaurora._core.traces import FAILED, READ, TOUCHED, traces_of
 from aioaurora._core.verdict import Work
 from aioaurora._io import kernel, wire
 from aioaurora._io.driver import MAX_PACKET, SERVER_LOST, Command, Error, OperationalError, Status, encoding_of
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DEADLOCK = 1213
+_TRACES = {Command.PING: READ, Command.PROCESS_KILL: READ}
 
 
 class Session(Life):
@@ -41,10 +43,12 @@ class Session(Life):
 
     autocommit_mode: bool | None
     server_status: int
+    _is_parked = False  # Given back to its pool.
+    traces: int | None = None  # What its statements have left behind in it, where somebody wants to know.
 
     async def query(self, sql: str | bytes, unbuffered: bool = False) -> int:
         """Run a statement and read its first result."""
-        if self._busy or self._process != kernel.process.id:
+        if self._busy or self._is_parked or self._process != kernel.process.id:
             self._refuse()
         if isinstance(sql, str):
             sql = sql.encode(self._encoding, "surrogateescape")
@@ -95,6 +99,8 @@ class Session(Life):
         self._statement = payload if command == Command.QUERY else b""
         self._answered = 0
         self._was_sent = True
+        if self.traces is not None:
+            self.traces |= traces_of(payload, self.server_status) if self._statement else _TRACES.get(command, TOUCHED)
         size = len(payload) + 1
         self._next_seq_id = 1
         if size < MAX_PACKET:
@@ -293,6 +299,7 @@ class Session(Life):
             return False
         if errno == _DEADLOCK:
             self.server_status &= ~Status.IN_TRANS  # All of it was rolled back.
+        self.traces = None if self.traces is None else self.traces | FAILED
         return not verdict.ends_session(errno)
 
     # --- opening ----------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ _GLOBAL_CHARACTERS = (
 )
 KEEP_READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
 _REFUSED_BY_ENGINE = 1792  # Cannot execute statement in a READ ONLY transaction.
+_LEFT_KEPT = 1000
 _OF_SESSIONS = (b"connection_id", b"user", b"kill", b"pseudo_thread", b"processlist")
 _CACHED_BYTES, _CACHED_TEXTS = 500, 256
 
@@ -70,6 +71,7 @@ class StatementDesk:
         storage: Storage,
     ) -> None:
         self.fronts: dict[int, Front] = {}
+        self._left: dict[int, int] = {}
         self._state, self._is_mariadb, self._accounts, self._storage = state, is_mariadb, accounts, storage
         self._hanging: list[Front] = []
         self._facts: Facts | None = None
@@ -108,12 +110,16 @@ class StatementDesk:
     def engine_id_of(self, connection_id: int) -> int | None:
         """Return the engine's id of one of the instance's sessions."""
         front = self.fronts.get(connection_id)
-        return front.engine_id if front else None
+        return front.engine_id if front else self._left.get(connection_id)
 
     def gone(self, front: Front) -> None:
         """Take the connection out of the books."""
         if self.fronts.get(front.connection_id) is front:
             del self.fronts[front.connection_id]
+            # A statement goes on when its client has gone: a server notices that only when it answers.
+            self._left[front.connection_id] = front.engine_id
+            if len(self._left) > _LEFT_KEPT:
+                del self._left[next(iter(self._left))]
 
     async def reset(self, front: Front, command: bytes) -> bytes:
         """Carry out COM_RESET_CONNECTION or COM_CHANGE_USER at the engine; return the final payload."""
@@ -196,7 +202,7 @@ class StatementDesk:
         return order
 
     def _worked_out(self, front: Front, command: int, text: bytes) -> Order:
-        sessions = {number: each.engine_id for number, each in self.fronts.items()}
+        sessions = self._left | {number: each.engine_id for number, each in self.fronts.items()}
         asker = Asker(front.connection_id, front.user, sessions)
         sql = text.decode("utf-8", "surrogateescape")
         match command:

@@ -280,7 +280,10 @@ class Server(SimulatedInstance):
         loop = asyncio.get_running_loop()
         while True:
             try:
-                sock, _ = await loop.sock_accept(listener)
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                await _readable(listener)
+                continue
             except OSError:
                 await asyncio.sleep(_PAUSE_S)  # Out of descriptors: those who have one will give it back.
                 continue
@@ -310,3 +313,19 @@ class Server(SimulatedInstance):
         for task, handshake in tuple(self._handshakes.items()):
             handshake.ending = ending
             task.cancel()
+
+
+async def _readable(sock: socket.socket) -> None:
+    """Wait for somebody at the door. asyncio's `sock_accept` fails if he comes in the turn in which it is cancelled."""
+    loop = asyncio.get_running_loop()
+    arrived = loop.create_future()
+
+    def tell() -> None:
+        if not arrived.done():
+            arrived.set_result(None)
+
+    loop.add_reader(sock, tell)
+    try:
+        await arrived
+    finally:
+        loop.remove_reader(sock)
