@@ -110,6 +110,18 @@ def test_public_names_are_sorted_and_documented(module):
     assert [name for name in names if not _is_documented(getattr(public, name))] == []
 
 
+def test_public_names_stand_in_the_reference():
+    """Errors have a page that is made from the code; what else is ours has to be put on its page."""
+    page = (ROOT / "docs/reference/api.md").read_text()
+    ours = [name for name in aioaurora.__all__ if _is_ours(getattr(aioaurora, name))]
+
+    assert [name for name in ours if not re.search(rf":: aioaurora\.{name}\b", page)] == []
+
+
+def _is_ours(thing: Any) -> bool:
+    return getattr(thing, "__module__", "").startswith("aioaurora") and thing not in vars(errors).values()
+
+
 def _is_documented(thing: Any) -> bool:
     if not isinstance(thing, type):
         return bool(inspect.getdoc(thing))
@@ -138,6 +150,7 @@ SAMPLES = {
     "sentence": "no writer of 'orders' within 20.0 s",
     "used_in": 12,
     "waited_s": 20.0,
+    "waiting": 12,
     "what": "this cluster",
 }
 

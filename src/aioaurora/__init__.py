@@ -7,6 +7,9 @@ connections.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from aiomysql import Cursor, DictCursor, SSCursor, SSDictCursor
 from pymysql.err import (
     DatabaseError,
@@ -41,7 +44,10 @@ from aioaurora.errors import (
     NoWriter,
     Outcome,
     OutcomeUnknown,
+    PoolClosed,
+    PoolTimeout,
     Role,
+    TooManyWaiting,
     TransactionLost,
     WriterDemoted,
     WriterUnavailable,
@@ -50,10 +56,20 @@ from aioaurora.errors import (
 )
 from aioaurora.loner import connect
 
+if TYPE_CHECKING:
+    from aioaurora.making import Making, create_pool
+    from aioaurora.pool import Pool
+    from aioaurora.retrying import Attempt, Attempts
+    from aioaurora.stats import InstanceStats, PoolStats
+    from aioaurora.waiting import Acquiring, Ending
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "Acquiring",
     "AioauroraError",
+    "Attempt",
+    "Attempts",
     "Cluster",
     "CommitOutcomeUnknown",
     "ConfigurationError",
@@ -67,15 +83,18 @@ __all__ = [
     "DataError",
     "DatabaseError",
     "DictCursor",
+    "Ending",
     "Endpoint",
     "EndpointKind",
     "Error",
     "Health",
     "Instance",
+    "InstanceStats",
     "IntegrityError",
     "InterfaceError",
     "InternalError",
     "InvalidEndpoint",
+    "Making",
     "Mode",
     "MySQLError",
     "NoReader",
@@ -84,10 +103,15 @@ __all__ = [
     "OperationalError",
     "Outcome",
     "OutcomeUnknown",
+    "Pool",
+    "PoolClosed",
+    "PoolStats",
+    "PoolTimeout",
     "ProgrammingError",
     "Role",
     "SSCursor",
     "SSDictCursor",
+    "TooManyWaiting",
     "Topology",
     "TransactionLost",
     "Warning",
@@ -96,4 +120,30 @@ __all__ = [
     "WrongLoop",
     "WrongProcess",
     "connect",
+    "create_pool",
 ]
+
+# Imported when they are asked for: who has no pool need not wait for it.
+_LATER = {
+    "Acquiring": "waiting",
+    "Attempt": "retrying",
+    "Attempts": "retrying",
+    "Ending": "waiting",
+    "InstanceStats": "stats",
+    "Making": "making",
+    "Pool": "pool",
+    "PoolStats": "stats",
+    "create_pool": "making",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

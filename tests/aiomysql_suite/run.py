@@ -1,4 +1,4 @@
-"""Run aiomysql's own tests against our Connection: `python tests/aiomysql_suite/run.py [arguments for pytest]`.
+"""Run aiomysql's own tests with our Connection, then its pool's with our pool: `python run.py [arguments for pytest]`.
 
 The tests come from aiomysql's sdist on PyPI, and run against a private mariadbd. Left out are the files that need
 SQLAlchemy below 1.4, and `test_load_local`, of which two tests fail on MariaDB with aiomysql itself.
@@ -25,6 +25,18 @@ FILES = (
     "test_sha_connection test_ssl test_sscursor"
 ).split()
 
+# The pool's, with our pool in its place.
+POOL_FILES = "test_issues test_pool test_sha_connection test_ssl".split()
+DIFFERENT = {
+    "test_bad_context_manager_usage": "`with pool:` is a TypeError, as Python says itself",
+    "test_invalid_minsize_and_maxsize": "a ConfigurationError says what to write instead",
+    "test_parallel_tasks": "the connection that was used last is lent first: the others may go idle",
+    "test_parallel_tasks_more": "as test_parallel_tasks",
+    "test_release_closed": "its successor is opened at once, as `minsize` asks for it",
+    "test_release_with_invalid_status": "an open transaction is rolled back, and the connection is kept",
+    "test_release_with_invalid_status_wait_release": "as test_release_with_invalid_status",
+}
+
 TLS = {"ca": "ca.pem", "cert": "server-cert.pem", "key": "server-key.pem"}
 
 
@@ -34,7 +46,8 @@ def main() -> int:
         place = pathlib.Path(temporary)
         suite = _unpacked(place)
         with private_mariadb(place / "db", _tls_of(suite)) as server:
-            return _run(suite, server.port)
+            status = _run(suite, server.port, FILES)
+            return _run(suite, server.port, POOL_FILES, "-p", "pool_plugin", *_deselected()) or status
 
 
 def _unpacked(place: pathlib.Path) -> pathlib.Path:
@@ -53,8 +66,13 @@ def _tls_of(suite: pathlib.Path) -> list[str]:
     return [f"--ssl-{name}={files / file}" for name, file in TLS.items()]
 
 
-def _run(suite: pathlib.Path, port: int) -> int:
-    files = [suite / "tests" / f"{name}.py" for name in FILES]
+def _deselected() -> list[str]:
+    kinds = [f"{loop}-tcp0" for loop in ("asyncio", "uvloop")]
+    return [f"--deselect=tests/test_pool.py::{name}[{kind}]" for name in DIFFERENT for kind in kinds]
+
+
+def _run(suite: pathlib.Path, port: int, names: list[str], *options: str) -> int:
+    files = [suite / "tests" / f"{name}.py" for name in names]
     print(f"aiomysql {version('aiomysql')}, PyMySQL {version('PyMySQL')}, {len(files)} files", flush=True)
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), *sys.path]),
@@ -62,7 +80,7 @@ def _run(suite: pathlib.Path, port: int) -> int:
     }
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # The suite brings its own way to run coroutines.
     command = [sys.executable, "-m", "pytest", "-p", "plugin", "-q", "-p", "no:cacheprovider"]
-    command += ["--mysql-address", f"127.0.0.1:{port}", *map(str, files), *sys.argv[1:]]
+    command += ["--mysql-address", f"127.0.0.1:{port}", *map(str, files), *options, *sys.argv[1:]]
     return subprocess.run(command, cwd=suite, env=environment, check=False).returncode
 
 

@@ -1,0 +1,1 @@
+"""How a pool works inside: its hands, its keeping, its leases."""

@@ -1,0 +1,310 @@
+"""A pool's hands: they open and close what its books say, and own every task that this takes.
+
+Nothing is decided here. Whatever ends a connect, a cancellation too, is told to the books at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import random
+from typing import TYPE_CHECKING, assert_never
+
+import anyio
+import anyio.abc
+from pymysql import err
+
+from aioaurora._core import pool_event as kinds
+from aioaurora._core.commands import Close, Fail, Hand, Open
+from aioaurora._core.endpoint import EndpointKind
+from aioaurora._core.failover import ReaderOnly, Unreached
+from aioaurora._core.shares import IDLE
+from aioaurora._core.sight import sight_of
+from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._io.driver import sentence_of
+from aioaurora._pool.keeping import Keeper
+from aioaurora.errors import AioauroraError, ConnectTimeout, NoReader, NoWriter, PoolClosed, PoolTimeout, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from aioaurora._core.commands import Command
+    from aioaurora._core.failover import Phase
+    from aioaurora._core.frozen import Event
+    from aioaurora._core.shares import Slot
+    from aioaurora._core.slots import Books
+    from aioaurora._pool.counting import Counts
+    from aioaurora.cluster import Cluster
+    from aioaurora.connection import Connection
+    from aioaurora.pool_config import PoolConfig
+
+_LOOK_OVER_EVERY_S = 1.0
+
+
+class Hands:
+    """Carries out the commands of one pool's books.
+
+    Attributes:
+        failures: Why the last connect for each role failed; None: it did not.
+        keeper: Looks after the connections between their leases.
+    """
+
+    def __init__(self, cluster: Cluster, config: PoolConfig, books: Books, counts: Counts) -> None:
+        self.failures: dict[Role | None, BaseException | None] = dict.fromkeys(books.sides)
+        self._last_failure: BaseException = err.InternalError(0, "no connect has failed")
+        self._cluster, self._config, self._books, self._counts = cluster, config, books, counts
+        self._parts = cluster._begun()
+        self._loop = self._parts.loop
+        ping_s = cluster._config.connect_timeout
+        self.keeper = Keeper(config, books, counts, ping_s=ping_s, carry_out=self.carry_out)
+        self._units = 0
+        self._group: anyio.abc.TaskGroup | None = None
+        self._opening: dict[Slot, anyio.CancelScope] = {}
+        self._begun, self._stirred = asyncio.Event(), asyncio.Event()
+        self._root = self._loop.create_task(self._run(), name=f"aioaurora pool of {cluster.topology.cluster}")
+
+    @property
+    def phase(self) -> Phase:
+        """What is known of the writer."""
+        return self._parts.monitor.state.phase
+
+    async def begin(self) -> None:
+        """Follow the cluster; opens what `minsize` asks for."""
+        await self._begun.wait()
+        self._parts.monitor.followers.add(self.settle)
+        self.settle()
+        self.carry_out(self._books.refreshed(self._loop.time()))
+
+    async def ready(self, deadline: float) -> None:
+        """Wait until `minsize` connections of the default role are open; raises why they cannot be.
+
+        Raises:
+            PoolTimeout: Not all of them were open in time.
+        """
+        side, books, asked_at = self._books.default_side, self._books, self._loop.time()
+        try:
+            async with asyncio.timeout_at(deadline):
+                while side.size - side.opening < side.minsize or books.is_measuring:
+                    failure = self.failures[side.role]
+                    if failure is not None:
+                        raise failure
+                    await self._news()
+        except TimeoutError as error:
+            if isinstance(error, AioauroraError):
+                raise
+            what = f"{side.size - side.opening} of {side.minsize} connections of {self._cluster!r} are open"
+            waited_s = self._loop.time() - asked_at
+            raise PoolTimeout(f"{what} after {waited_s:.1f} s", waited_s=waited_s) from error
+
+    async def emptied(self) -> None:
+        """Wait until the pool holds nothing, and no unit of work is under way that may ask for a connection again."""
+        while self._books.slots or self._units:
+            await self._news()
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Count a unit of work while it is under way."""
+        self._units += 1
+        try:
+            yield
+        finally:
+            self._units -= 1
+            self._stir()
+
+    async def end(self) -> None:
+        """End all tasks."""
+        self._parts.monitor.followers.discard(self.settle)
+        self._root.cancel()
+        await asyncio.wait({self._root})
+
+    def close(self) -> None:
+        """Open nothing from now on; whoever waits is told."""
+        commands, waiters = self._books.close()
+        self.carry_out(commands)
+        self._counts.refused += len(waiters)
+        for waiter in waiters:
+            waiter.fail(PoolClosed("the pool was closed while this waited for a connection"))
+
+    def settle(self) -> None:
+        """Let the books follow what is believed of the cluster."""
+        state, is_plain = self._parts.monitor.state, bool(self._parts.dialer.is_plain)
+        if is_plain and self._cluster._config.role is None:
+            self._books.mean(None)
+        is_custom = self._cluster._config.endpoint.kind is EndpointKind.CUSTOM  # DNS alone says who its members are.
+        sight = sight_of(state, is_plain=is_plain, is_custom=is_custom)
+        if sight != self._books.sight:  # Each new connection is news of its instance, and all slots are looked at.
+            self.carry_out(self._books.settle(sight, self._loop.time()))
+
+    def carry_out(self, commands: Iterable[Command]) -> None:
+        """Do what the books say, in order."""
+        for command in commands:
+            match command:
+                case Open(slot):
+                    if self._group is not None:
+                        self._opening[slot] = anyio.CancelScope()
+                        self._group.start_soon(self._open, slot)
+                case Hand(slot, waiter):
+                    waiter.serve(slot)
+                case Close(slot, why):
+                    self._close(slot, why)
+                case Fail(waiter):
+                    waiter.fail(_copied(self._last_failure))
+                case _:
+                    assert_never(command)
+
+    # --- opening -----------------------------------------------------------------------------------------------
+
+    async def _open(self, slot: Slot) -> None:
+        """Connect for a slot, and tell the books how it went."""
+        connection, error = None, None
+        try:
+            with self._opening[slot]:
+                connection = await self._connected(slot)
+        except Exception as failure:  # noqa: BLE001 - the outermost edge of a task: it is told below.
+            error = failure
+        finally:
+            del self._opening[slot]
+            self._arrived(slot, connection, error)
+
+    def _arrived(self, slot: Slot, connection: Connection | None, error: BaseException | None) -> None:
+        try:
+            if connection is None:
+                self._failed(slot, error)
+            else:
+                self._opened(slot, connection)
+        except Exception as failure:  # noqa: BLE001 - as above: the other connects go on.
+            self._tell(failure)
+        self._stir()
+
+    async def _connected(self, slot: Slot) -> Connection:
+        role = slot.side.role
+        config, instance = self._cluster._config, slot.instance
+        timeout_s = config.connect_timeout if instance is not None else None
+        connection = await self._cluster._connect(role, instance or config.instance, timeout_s, is_modest=True)
+        try:
+            await self.keeper.called(self._config.on_connect, connection)
+            if self._config.on_connect is not None and connection.is_in_transaction:
+                await connection.rollback()  # What it has read would be old for whoever leases it.
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    def _opened(self, slot: Slot, connection: Connection) -> None:
+        now, lifetime_s = self._loop.time(), self._config.max_lifetime
+        self._counts.opened += 1
+        self.failures[slot.side.role] = None
+        connection.slot = slot
+        connection.park()
+        connection.when_ended(lambda: self._hung_up(slot))
+        slot.connection, slot.instance = connection, connection.instance
+        slot.epoch, slot.generation = connection.epoch, connection.generation
+        if slot.side.role is Role.READER:
+            self._books.measured(slot, connection.round_trip_s())
+        if lifetime_s is not None:
+            slot.expires_at = now + lifetime_s * (1 - random.random() / 10)  # noqa: S311 - no secret.
+        self.carry_out(self._books.opened(slot, now))
+
+    def _failed(self, slot: Slot, error: BaseException | None) -> None:
+        if error is None:  # The pool is being closed.
+            self.carry_out(self._books.failed(slot, self._loop.time(), is_final=False))
+            return
+        self._counts.failed += 1
+        self.failures[slot.side.role] = self._last_failure = error
+        is_final = self._is_final(slot, error)
+        self._emit(
+            kinds.PoolConnectFailed(
+                cluster=self._cluster.topology.cluster,
+                role=slot.side.role,
+                instance=slot.instance,
+                error=f"{type(error).__name__}: {sentence_of(error)}",
+                is_final=is_final,
+            )
+        )
+        self.carry_out(self._books.failed(slot, self._loop.time(), is_final=is_final))
+        if slot.side.waiting:
+            self._loop.call_at(slot.side.paused_until, self._go_on)
+
+    def _go_on(self) -> None:
+        """Order what is lacking, now that a pause is over."""
+        if not self._root.done():
+            self.carry_out(self._books.refreshed(self._loop.time()))
+
+    def _is_final(self, slot: Slot, error: BaseException) -> bool:
+        """Tell whether those who wait need not: not while the next try may find the instance better."""
+        phase = self.phase
+        match error:
+            case ConnectTimeout():
+                return isinstance(phase, Unreached) and self._cluster._config.follow == "on"
+            case NoWriter() | NoReader():
+                is_unknown = slot.is_pinned and self._cluster.topology.get(slot.instance) is None
+                return is_unknown or (isinstance(error, NoWriter) and isinstance(phase, ReaderOnly))
+            case _:
+                return scope_of(errno_of(error) or 0) is not Scope.ADMISSION
+
+    def _hung_up(self, slot: Slot) -> None:
+        """Drop an idle connection as soon as its server ends it; who leases one finds out by himself."""
+        if slot.where is IDLE:
+            self.carry_out(self._books.discard(slot, "its server hung up", self._loop.time()))
+
+    # --- closing -----------------------------------------------------------------------------------------------
+
+    def _close(self, slot: Slot, why: str) -> None:
+        connection: Connection | None = slot.connection
+        if connection is not None:
+            self._counts.closed[why.partition(":")[0]] += 1
+            connection.when_ended(None)
+            connection.end(why)
+        elif slot in self._opening:
+            self._opening[slot].cancel()
+        self._stir()
+
+    def _stir(self) -> None:
+        self._stirred.set()
+        self._stirred = asyncio.Event()
+
+    async def _news(self) -> None:
+        await self._stirred.wait()
+
+    def _emit(self, event: Event) -> None:
+        self._cluster._events.emit(event)
+
+    async def _run(self) -> None:
+        """Own every connect; look the books over once in a while."""
+        with contextlib.suppress(asyncio.CancelledError):
+            async with anyio.create_task_group() as group:
+                self._group = group
+                self._begun.set()
+                try:
+                    while True:
+                        await asyncio.sleep(_LOOK_OVER_EVERY_S * (0.9 + random.random() / 5))  # noqa: S311 - no secret.
+                        self._look_over()
+                finally:  # Closed, or the loop ends.
+                    self.close()
+                    await self.keeper.end()
+
+    def _look_over(self) -> None:
+        try:
+            self._measure()
+            self.carry_out(self._books.look_over(self._loop.time()))
+        except Exception as error:  # noqa: BLE001 - it must go on.
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        what = f"{type(error).__name__}: {error}"
+        self._emit(kinds.PoolFailed(cluster=self._cluster.topology.cluster, error=what))
+
+    def _measure(self) -> None:
+        """Ask the kernel how far the readers are: one connection tells for its instance (case 62)."""
+        for share in self._books.sides[Role.READER].shares.values():
+            if share.idle:
+                self._books.measured(share.idle[-1], share.idle[-1].connection.round_trip_s())
+
+
+def _copied(error: BaseException) -> BaseException:
+    """Give each who waits an error of his own, as each adds his own frames to it; where it can be copied."""
+    try:
+        return copy.copy(error)
+    except Exception:  # noqa: BLE001 - it may be a user's, with a signature of its own.
+        return error

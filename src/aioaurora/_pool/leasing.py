@@ -1,0 +1,223 @@
+"""How a pool leases its connections: at once if one is idle, else in line; and how it takes them back."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+import random
+from typing import TYPE_CHECKING
+
+from pymysql import err
+
+from aioaurora._core import pool_event as kinds
+from aioaurora._core.options import seconds
+from aioaurora._core.selection import careful
+from aioaurora._core.shares import LEASED
+from aioaurora._core.slots import Books
+from aioaurora._core.traces import READ, WROTE
+from aioaurora._io import kernel
+from aioaurora._pool.counting import Counts, shortage
+from aioaurora._pool.hands import Hands
+from aioaurora._pool.sticky import sticky_of
+from aioaurora.errors import ConfigurationError, PoolClosed, PoolTimeout, Role, TooManyWaiting, WrongLoop, WrongProcess
+from aioaurora.retrying import is_going_on
+from aioaurora.units import Units
+from aioaurora.waiting import Waiter
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from aioaurora._core.shares import Side, Slot
+    from aioaurora._core.topology import Topology
+    from aioaurora.cluster import Cluster
+    from aioaurora.connection import Connection
+    from aioaurora.pool_config import PoolConfig
+
+_LATE_S = 1.0
+
+
+class Leases(Units):
+    """The leases of one pool."""
+
+    def __init__(self, cluster: Cluster, config: PoolConfig, *, owns_cluster: bool) -> None:
+        self._cluster, self._config, self._owns_cluster = cluster, config, owns_cluster
+        self._counts = Counts()
+        said = cluster._config
+        self._books = Books(
+            dataclasses.replace(config.limits, connecting=said.max_connecting),
+            default=None if said.instance else said.role or said.endpoint.default_role,
+            strategy=careful(config.strategy, self._strategy_failed),
+            weights=config.reader_weights,
+            chance=random.random,
+        )
+        self._hands = Hands(cluster, config, self._books, self._counts)
+        self._keeper = self._hands.keeper
+        self._seeker = cluster._begun().seeker
+        self._loop, self._process = asyncio.get_running_loop(), kernel.process.id
+        self._is_refusing = False
+        self._asked_at = -math.inf
+        self._finishing: asyncio.Task[None] | None = None
+        recycle = config.pool_recycle if config.pool_recycle >= 0 else math.inf
+        self._always_tidies = config.reset == "always" or config.on_release is not None
+        self._checks_after = -1.0 if config.on_acquire else min(config.check_idle_after, recycle)
+
+    @property
+    def topology(self) -> Topology:
+        """What is believed of the cluster now; an immutable value."""
+        return self._cluster.topology
+
+    def deadline(self, timeout: float | None) -> float:
+        """Say until when, on the loop's clock, that may take which is asked for now."""
+        return self._seeker.deadline(None if timeout is None else seconds("timeout", timeout))
+
+    def working(self) -> AbstractContextManager[None]:
+        """Count a unit of work while it is under way: a pool that is being drained waits for it."""
+        return self._hands.working()
+
+    def at_once(self, role: Role | str | None, instance: str | None) -> Connection | None:
+        """Lease an idle connection that needs no look; None: there is none."""
+        if self._is_refusing or self._process != kernel.process.id or self._loop is not asyncio.get_running_loop():
+            self._refuse(is_new=True)
+        books = self._books
+        side = books.default_side if role is None and instance is None else self._side(role, instance)
+        slot = books.take(side, instance)
+        if slot is None:
+            return None
+        connection: Connection = slot.connection
+        idle_s = self._loop.time() - slot.idle_since
+        if idle_s >= self._checks_after or not connection.lend(idle_s):
+            books.put_by(slot)
+            return None
+        self._counts.at_once += 1
+        return connection
+
+    async def in_line(self, role: Role | str | None, instance: str | None, timeout_s: float | None) -> Connection:
+        """Lease a connection, waiting for it if need be."""
+        # No two are the same: who comes back into the line, as his connection was no good, goes where he was.
+        self._asked_at = asked_at = max(self._loop.time(), math.nextafter(self._asked_at, math.inf))
+        deadline = self.deadline(timeout_s)
+        self._counts.in_line += 1
+        connection, has_waited = None, False
+        while connection is None:
+            if self._is_refusing:
+                self._refuse()
+            side = self._side(role, instance)
+            slot = self._books.take(side, instance)
+            if slot is None:
+                has_waited = True
+                wanted = side.role if role is not None or instance is None else None
+                slot = await self._waited(side, wanted, instance, asked_at=asked_at, deadline=deadline)
+            connection = await self._keeper.made_ready(slot, deadline)
+        self._served(connection, side, self._loop.time() - asked_at if has_waited else None)
+        return connection
+
+    def take_back(self, connection: Connection) -> asyncio.Task[None] | None:
+        """Take a connection back; gives the task that makes it clean, where that is needed."""
+        slot = connection.slot
+        if self._process != kernel.process.id or slot.where is not LEASED:
+            return None  # The parent's; or it was cut.
+        if connection.park() and not self._always_tidies:
+            commands = self._books.give_back(slot, self._loop.time())
+            if commands:
+                self._hands.carry_out(commands)
+            return None
+        if (connection.traces or READ) & WROTE and slot.side.role is not Role.READER:
+            sticky = sticky_of(self)
+            if sticky is not None:
+                sticky.written_at = self._loop.time()
+        return self._keeper.take_back(slot)
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _side(self, role: Role | str | None, instance: str | None) -> Side:
+        """Give the side of the books that serves a request."""
+        sides = self._books.sides
+        if role is None:
+            return self._books.default_side if instance is None else sides[self._books.role_of(instance)]
+        try:
+            wanted = Role(role)
+        except ValueError:
+            raise ConfigurationError(f'role={role!r}: write "writer" or "reader"') from None
+        if wanted is Role.READER and instance is None:
+            sticky = sticky_of(self)
+            if sticky is not None and sticky.must_read_from_writer(self._loop.time(), self._books.lag_s):
+                wanted = Role.WRITER
+        return sides[wanted]
+
+    async def _waited(
+        self, side: Side, role: Role | None, instance: str | None, *, asked_at: float, deadline: float
+    ) -> Slot:
+        """Stand in line until there is a slot."""
+        most = self._config.max_waiting
+        waiting = self._books.waiting
+        try:
+            if most is not None and waiting >= most:
+                raise TooManyWaiting(f"{waiting} wait for a connection already: {self!r}", waiting=waiting)
+            if side.role is not None:
+                self._seeker.refuse_late_comer(side.role)
+        except err.MySQLError:
+            self._counts.refused += 1
+            raise
+        waiter = Waiter(role, instance, asked_at=asked_at, deadline=deadline, timed_out=self._timed_out)
+        self._hands.carry_out(self._books.wait(waiter, side, self._loop.time()))
+        try:
+            slot = await waiter.future
+        except BaseException:
+            self._books.give_up(waiter)
+            unused = waiter.leave()
+            if unused is not None:
+                self._hands.carry_out(self._books.give_back(unused, self._loop.time()))
+            raise
+        waiter.settle()
+        return slot
+
+    def _served(self, connection: Connection, side: Side, waited_s: float | None) -> None:
+        self._counts.later += 1
+        if waited_s is None:
+            return
+        self._counts.waited(waited_s)
+        if waited_s >= _LATE_S:
+            cluster, instance = self.topology.cluster, connection.instance
+            self._emit(kinds.PoolServedLate(cluster=cluster, role=side.role, instance=instance, waited_s=waited_s))
+
+    def _timed_out(self, waiter: Waiter) -> None:
+        self._counts.timed_out += 1
+        waited_s = self._loop.time() - waiter.asked_at
+        self._emit(kinds.PoolTimedOut(cluster=self.topology.cluster, role=waiter.role, waited_s=waited_s))
+        failure, phase = self._hands.failures[waiter.role], self._hands.phase
+        sentence = shortage(self._books, self.topology, waiter, waited_s=waited_s, phase=phase, failure=failure)
+        error = PoolTimeout(sentence, waited_s=waited_s)
+        error.__cause__ = failure
+        self._books.give_up(waiter)
+        waiter.fail(error)
+
+    def _refuse(self, *, is_new: bool = False) -> None:
+        self._refuse_elsewhere()
+        if self._finishing is not None or (self._is_refusing and not is_going_on(self)):
+            self._counts.refused += 1
+            self._counts.in_line += is_new
+            state = "closed" if self._finishing is not None else "being drained"
+            raise PoolClosed(f"the pool of {self.topology.cluster!r} is {state}: it takes no new work")
+
+    def _refuse_elsewhere(self) -> None:
+        if self._process != kernel.process.id:
+            raise WrongProcess("the pool", made_in=self._process, used_in=kernel.process.id)
+        if is_running() and self._loop is not asyncio.get_running_loop():
+            raise WrongLoop("the pool")  # Not while none runs: as aiomysql's, a pool can be closed between two runs.
+
+    def _emit(self, event: kinds.PoolFailed | kinds.PoolServedLate | kinds.PoolTimedOut) -> None:
+        self._cluster._events.emit(event)
+
+    def _strategy_failed(self, error: Exception) -> None:
+        what = f"reader_strategy: {type(error).__name__}: {error}"
+        self._emit(kinds.PoolFailed(cluster=self.topology.cluster, error=what))
+
+
+def is_running() -> bool:
+    """Tell whether an event loop runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,331 @@
+r"""Whole units of work: run again, on a new connection, while it is certain that they were not done.
+
+    begun --function ends--> COMMIT --answered--> done
+      |                        |  \--savepoint unknown--> rolled back: TransactionLost
+      |                        +--lost--> CommitOutcomeUnknown: never run again
+      +--refused, deadlock, lost--> rolled back --deadline allows--> begun, on a new connection
+
+A unit is not run again if a part of it may have been committed: after a COMMIT or DDL of its own, whatever comes then.
+Nor is one that could not begin, as nobody had a connection for it: that has been waited for already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import tenacity
+from pymysql import err
+
+from aioaurora._core.options import choice
+from aioaurora._core.verdict import errno_of
+from aioaurora.errors import AioauroraError, ConfigurationError, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+    from typing import Self
+
+    from aioaurora.connection import Connection
+    from aioaurora.waiting import Acquiring, Ending
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_DEADLOCK, _LOCK_WAIT = 1213, 1205
+_PAUSE_LEAST_S, _PAUSE_MOST_S = 0.05, 1.0
+_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
+
+# Set while a unit that was refused or lost asks for its next connection: a pool that is being drained grants it.
+_going_on: contextvars.ContextVar[object] = contextvars.ContextVar("aioaurora_going_on", default=None)
+
+
+def is_going_on(pool: object) -> bool:
+    """Tell whether this context asks for a connection to go on with a unit of work of this pool."""
+    return _going_on.get() is pool
+
+
+@contextlib.contextmanager
+def going_on(pool: object) -> Iterator[None]:
+    """Ask for a connection of `pool` to go on with a unit of work; None: to begin one."""
+    token = _going_on.set(pool)
+    try:
+        yield
+    finally:
+        _going_on.reset(token)
+
+
+def looped(
+    is_worth_another: Callable[[BaseException], bool],
+    *,
+    deadline: float,
+    stop: Any = None,
+    wait: Any = None,
+    before_sleep: Callable[[tenacity.RetryCallState], Any] | None = None,
+) -> tenacity.AsyncRetrying:
+    """Give tenacity's loop, which ends at a deadline on the loop's clock: tenacity reads another one."""
+    loop = asyncio.get_running_loop()
+
+    def is_over(state: tenacity.RetryCallState) -> bool:
+        return loop.time() + state.upcoming_sleep >= deadline or (stop is not None and bool(stop(state)))
+
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception(is_worth_another),
+        wait=wait or tenacity.wait_random_exponential(multiplier=_PAUSE_LEAST_S, max=_PAUSE_MOST_S),
+        stop=is_over,
+        before_sleep=before_sleep,
+        sleep=asyncio.sleep,
+        reraise=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a unit of work is run; see `Units.run`."""
+
+    timeout: float | None = None
+    role: Role | str | None = None
+    isolation: str | None = None
+    read_only: bool = False
+    retry_lock_waits: bool = False
+    stop: Any = None
+    wait: Any = None
+    before_sleep: Callable[[tenacity.RetryCallState], Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.isolation is None:
+            return
+        level = choice("isolation", self.isolation.replace("_", " "), _LEVELS)
+        object.__setattr__(self, "isolation", level.upper())
+        if self.role == Role.READER:
+            self.refuse_on_readers()
+
+    def refuse_on_readers(self) -> None:
+        """Refuse what readers cannot do (case 63)."""
+        if self.isolation not in (None, "REPEATABLE READ"):
+            raise ConfigurationError(
+                f"isolation={self.isolation.lower()!r}: readers run REPEATABLE READ only, leave it out"
+            )
+
+
+class Lender:
+    """What units need of a pool."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether new work is refused."""
+        raise NotImplementedError
+
+    def acquire(
+        self, *, role: Role | str | None = None, instance: str | None = None, timeout: float | None = None
+    ) -> Acquiring:
+        """Lease a connection."""
+        raise NotImplementedError
+
+    def release(self, connection: Connection) -> Ending:
+        """Give it back."""
+        raise NotImplementedError
+
+    def working(self) -> AbstractContextManager[None]:
+        """Count a unit of work while it is under way, its pauses too."""
+        raise NotImplementedError
+
+    def deadline(self, timeout: float | None) -> float:
+        """Say until when, on the loop's clock, that may take which is asked for now."""
+        raise NotImplementedError
+
+
+class Unit:
+    """One unit of work, from its first attempt to its last."""
+
+    def __init__(self, lender: Lender, options: Options) -> None:
+        self._under_way = contextlib.ExitStack()
+        self._lender, self._options = lender, options
+        self._loop = asyncio.get_running_loop()
+        self._deadline = lender.deadline(options.timeout)
+        self._may_run_again = True
+        self._is_lost = False  # The connection of the last attempt.
+        self._attempts = self._uses = 0
+        self._went_on = False  # While the pool was being drained, which grants one more attempt.
+
+    def start(self) -> None:
+        """Be under way from now on, pauses between two attempts included."""
+        self._under_way.enter_context(self._lender.working())
+
+    def close(self) -> None:
+        """Be over. Doing it twice is no harm."""
+        self._under_way.close()
+
+    def __del__(self) -> None:
+        self.close()  # Somebody has left the loop over its attempts between two of them.
+
+    def retrying(self) -> tenacity.AsyncRetrying:
+        """Give tenacity's loop over the attempts."""
+        return looped(
+            self._is_worth_another,
+            deadline=self._deadline,
+            stop=self._options.stop,
+            wait=self._options.wait,
+            before_sleep=self._options.before_sleep,
+        )
+
+    async def begin(self) -> Connection:
+        """Lease a connection and begin a guarded transaction on it."""
+        options, self._is_lost = self._options, False
+        self._attempts += 1
+        with going_on(self._lender if self._attempts > 1 else None):
+            left_s = max(self._deadline - self._loop.time(), _PAUSE_LEAST_S)
+            connection = await self._lender.acquire(role=options.role, timeout=left_s)
+        self._uses = connection.slot.uses
+        try:
+            is_reader = connection.role is Role.READER
+            if is_reader:
+                options.refuse_on_readers()
+            await connection.begin_guarded(
+                isolation=options.isolation, read_only=options.read_only, is_reader=is_reader
+            )
+        except BaseException:
+            self._lender.release(connection)
+            raise
+        return connection
+
+    async def finish(self, connection: Connection) -> None:
+        """Commit."""
+        if not self._has(connection):
+            raise ConfigurationError("the connection was given back within its unit of work: leave that to the unit")
+        await connection.end_guarded()
+
+    async def end(self, connection: Connection, *, is_done: bool) -> None:
+        """Give the connection back; unless it is done, wait until whatever is open on it has been rolled back."""
+        if not self._has(connection):  # It may be another's by now.
+            self._may_run_again = False
+            return
+        self._may_run_again = self._may_run_again and connection.may_run_again
+        self._is_lost = connection.closed
+        ending = self._lender.release(connection)
+        if not is_done:
+            await ending
+
+    def _has(self, connection: Connection) -> bool:
+        return bool(connection.slot.uses == self._uses) and not connection.is_given_back
+
+    def _is_worth_another(self, error: BaseException) -> bool:
+        """Tell whether it is certain that nothing was done, and the same again may succeed."""
+        if not self._may_run_again or not self._is_undone(error) or self._went_on:
+            return False
+        self._went_on = self._lender.closed
+        return True
+
+    def _is_undone(self, error: BaseException) -> bool:
+        errno = errno_of(error)
+        if errno == _DEADLOCK or (errno == _LOCK_WAIT and self._options.retry_lock_waits):
+            return True
+        if isinstance(error, AioauroraError):
+            return error.retryable and hasattr(error, "outcome")
+        # The function has passed over the loss, and gone on with a connection that was closed.
+        return self._is_lost and type(error) in (err.InterfaceError, err.Error)
+
+
+class Attempt:
+    """One attempt at a unit of work: `async with attempt as connection`.
+
+    The transaction is committed when the block ends, and rolled back if it raises. A COMMIT that fails there raises and
+    is not tried again, as the block may have returned already; `await connection.commit()` as its last line is.
+    """
+
+    def __init__(self, unit: Unit, manager: tenacity.AttemptManager) -> None:
+        self._unit, self._manager = unit, manager
+
+    @property
+    def number(self) -> int:
+        """Which one it is, counted from 1."""
+        return self._manager.retry_state.attempt_number
+
+    async def __aenter__(self) -> Connection:
+        self._connection: Connection = await self._unit.retrying()(self._unit.begin)
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        is_done = False
+        try:
+            if error is None:
+                await self._unit.finish(self._connection)
+                is_done = True
+        finally:
+            if not isinstance(error, Exception):
+                self._unit.close()
+            await self._unit.end(self._connection, is_done=is_done)
+        if isinstance(error, Exception):
+            return bool(self._manager.__exit__(kind, error, trace))
+        self._manager.__exit__(None, None, None)
+        return False
+
+
+class Attempts:
+    """The attempts at one unit of work, until one is done or the next would be of no use: `async for` gives them."""
+
+    def __init__(self, lender: Lender, options: Options) -> None:
+        self._lender, self._options = lender, options
+
+    def __aiter__(self) -> Self:
+        """Begin anew."""
+        self._unit = Unit(self._lender, self._options)
+        self._unit.start()
+        self._managers = aiter(self._unit.retrying())
+        return self
+
+    async def __anext__(self) -> Attempt:
+        """Give the next attempt, after a pause; raises what the last one did if there is none."""
+        try:
+            return Attempt(self._unit, await anext(self._managers))
+        except BaseException:
+            self._unit.close()
+            raise
+
+
+async def run_unit(
+    lender: Lender, options: Options, function: Callable[..., Awaitable[T]], arguments: tuple[Any, ...]
+) -> T:
+    """Begin, call, commit, give the result; again, while it is certain that nothing was done."""
+    unit = Unit(lender, options)
+
+    async def once() -> T:
+        connection = await unit.begin()
+        is_done = False
+        try:
+            result = await function(connection, *arguments)
+            await unit.finish(connection)
+            is_done = True
+        finally:
+            await unit.end(connection, is_done=is_done)
+        return result
+
+    with lender.working():
+        return await unit.retrying()(once)
+
+
+def transactional_on(
+    lender: Lender, options: Options
+) -> Callable[[Callable[Concatenate[Connection, P], Awaitable[T]]], Callable[P, Awaitable[T]]]:
+    """Make a decorator that runs a function as a unit of work."""
+
+    def decorated(function: Callable[Concatenate[Connection, P], Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        @functools.wraps(function)
+        async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await run_unit(lender, options, functools.partial(function, **kwargs), args)
+
+        # Frameworks read it to know what to pass: the connection is ours to give.
+        signature = inspect.signature(function)
+        own = [*signature.parameters.values()][1:]
+        run.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]  # As functools sets it.
+        return run
+
+    return decorated

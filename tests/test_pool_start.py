@@ -1,0 +1,102 @@
+"""How a pool begins: ready or at once, with a cluster that is there, down, or of another opinion about the password."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+from pymysql import err
+
+import aioaurora
+from aioaurora import errors
+from aioaurora.simulator import SimulatedCluster
+from tests.pools import pooled
+from tests.virtual import following
+
+
+@pytest.fixture
+async def sim():
+    """Three instances, of which db-1 is the writer."""
+    async with SimulatedCluster(3, engine="memory") as started:
+        yield started
+
+
+async def test_a_pool_that_waits_is_ready_when_it_is_there(sim, monkeypatch):
+    """`minsize` connections are open."""
+    await sim.slow_logins(0.3)
+    async with pooled(sim, monkeypatch, minsize=5) as pool:
+        assert (pool.size, pool.freesize) == (5, 5)
+
+
+async def test_a_pool_that_does_not_wait_is_there_at_once(sim, monkeypatch):
+    """And fills itself."""
+    loop = asyncio.get_running_loop()
+    await sim.slow_logins(0.3)
+    began_at = loop.time()
+    async with pooled(sim, monkeypatch, minsize=5, wait_ready=False) as pool:
+        assert loop.time() == began_at
+        await asyncio.sleep(2)
+        assert pool.freesize == 5
+
+
+@pytest.mark.parametrize("wait_ready", [True, False])
+async def test_a_cluster_that_is_down_is_an_error_within_connect_timeout(sim, monkeypatch, wait_ready):
+    """At the start, or at the first request."""
+    loop = asyncio.get_running_loop()
+    for each in sim.instances:
+        await sim.hang(each)
+    began_at = loop.time()
+
+    with pytest.raises((errors.ConnectTimeout, errors.PoolTimeout)) as failed:
+        async with pooled(sim, monkeypatch, connect_timeout=2.0, wait_ready=wait_ready) as pool:
+            await pool.acquire()
+
+    assert loop.time() - began_at <= 2.1
+    assert re.search("orders", str(failed.value))
+    await sim.heal()
+
+
+@pytest.mark.parametrize("wait_ready", [True, False])
+async def test_a_wrong_password_is_an_error_at_once(sim, monkeypatch, wait_ready):
+    """It gets no better by waiting (case 60)."""
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+
+    with pytest.raises(err.OperationalError) as failed:
+        async with pooled(sim, monkeypatch, password="wrong", wait_ready=wait_ready) as pool:
+            await pool.acquire()
+
+    assert failed.value.args[0] == 1045
+    assert loop.time() - began_at < 0.5
+
+
+async def test_fifty_cold_requests_connect_side_by_side(sim, monkeypatch):
+    """As many at a time as `max_connecting` lets."""
+    loop = asyncio.get_running_loop()
+    await sim.slow_logins(0.05)
+    async with pooled(sim, monkeypatch, minsize=0, maxsize=50, max_connecting=10) as pool:
+        began_at = loop.time()
+        connections = await asyncio.gather(*(pool.acquire() for _ in range(50)))
+
+        assert loop.time() - began_at < 0.05 * 50 / 10 * 1.5
+        for connection in connections:
+            pool.release(connection)
+
+
+async def test_options_beside_a_cluster_are_refused(sim, monkeypatch):
+    """It says how to connect already."""
+    async with following(sim, monkeypatch) as cluster:
+        with pytest.raises(errors.ConfigurationError, match="leave out 'host', 'user'"):
+            aioaurora.create_pool(cluster=cluster, user="app", host="db")
+
+
+async def test_a_pool_that_cannot_be_made_leaves_nothing(sim, monkeypatch):
+    """Not even a task that is still closing it."""
+    before = asyncio.all_tasks()
+    await sim.deny_logins(60)
+
+    with pytest.raises(err.OperationalError, match="1045"):
+        await pooled(sim, monkeypatch)
+
+    assert asyncio.all_tasks() == before
