@@ -1,4 +1,4 @@
-"""Pages that cannot go stale: options, errors, events, commands and the map of rooms, made from the code.
+"""Pages that cannot go stale: options, strategies, errors, events, commands and the map of rooms, made from the code.
 
 ```{made-from-code} options
 ```
@@ -45,17 +45,39 @@ MADE_FROM_OTHERS = {"endpoint", "credentials", "tls", "session"}  # The page say
 
 
 def option_table() -> Iterator[str]:
-    """Every option with its default, its unit and when to change it."""
+    """Every option of a cluster with its default and its unit."""
     from aioaurora import config  # noqa: PLC0415 - the other tables do not need it.
 
-    described = attributes_of(config.Config)
+    yield from _options_of(config.Config)
+
+
+def pool_option_table() -> Iterator[str]:
+    """Every option of a pool with its default and its unit."""
+    from aioaurora import pool_config  # noqa: PLC0415 - as above.
+
+    yield from _options_of(pool_config.PoolConfig)
+
+
+def _options_of(told: type[Any]) -> Iterator[str]:
+    described = attributes_of(told)
     yield "| option | default | what it does |"
     yield "| --- | --- | --- |"
-    for field in dataclasses.fields(config.Config):
+    for field in dataclasses.fields(told):
         if field.name in MADE_FROM_OTHERS:
             continue
-        says = re.sub(r" Default (None|\(\)|[\d.]+?)\.$", "", described[field.name])  # It has a column of its own.
+        # It has a column of its own.
+        says = re.sub(r" Default (None|True|\(\)|\"\w+\"|[\d.]+?)\.$", "", described[field.name])
         yield f"| `{field.name}` | {_default(field)} | {_cell(says)} |"
+
+
+def strategy_table() -> Iterator[str]:
+    """Every reader strategy that has a name."""
+    from aioaurora._core import selection  # noqa: PLC0415 - as above.
+
+    yield "| `reader_strategy=` | what it does |"
+    yield "| --- | --- |"
+    for name, strategy in selection.STRATEGIES.items():
+        yield f'| `"{name}"` | {_cell(inspect.getdoc(strategy) or "")} |'
 
 
 def error_tree() -> Iterator[str]:
@@ -150,7 +172,9 @@ MAKERS = {
     "error-tree": error_tree,
     "events": event_table,
     "options": option_table,
+    "pool-options": pool_option_table,
     "rooms": room_map,
+    "strategies": strategy_table,
 }
 
 
