@@ -84,7 +84,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure: `driver` compares with raw aiomysql, `failover` with the AWS wrapper. Not part of CI."""
+    """Measure: `driver` against raw aiomysql, `pool` against its pool, `failover` against AWS's wrapper. Not in CI."""
     name, *rest = session.posargs or ["driver"]
     _install(session, "system" if name == "failover" else "tests")
     session.run("python", f"tests/benchmarks/{name}.py", *rest)
@@ -92,9 +92,12 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Plant faults into the core and see that its tests find each: seven minutes. Not part of CI."""
+    """Plant faults into the core and see that its tests find each: fifteen minutes; or into the modules that are named.
+
+    Not part of CI.
+    """
     _install(session, "tests")
-    session.run("python", "tests/core/mutants.py")
+    session.run("python", "tests/core/mutants.py", *session.posargs)
 
 
 @nox.session
