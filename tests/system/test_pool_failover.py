@@ -44,7 +44,7 @@ def many_descriptors() -> Iterator[None]:
 
 
 @pytest.fixture
-async def sim() -> AsyncIterator[SimulatedCluster]:
+async def sim(installed_once: None) -> AsyncIterator[SimulatedCluster]:
     """A cluster of three over MariaDB."""
     async with SimulatedCluster(3, engine="mariadb") as started:
         yield started

@@ -99,7 +99,7 @@ def far_away() -> Iterator[FarAway]:
 
 
 @pytest.fixture
-async def sim(far_away: FarAway) -> AsyncIterator[SimulatedCluster]:
+async def sim(far_away: FarAway, installed_once: None) -> AsyncIterator[SimulatedCluster]:
     """A cluster with two readers near and one far."""
     async with SimulatedCluster(4, engine="mariadb") as started:
         place = started.instances[FAR].address

@@ -208,7 +208,7 @@ WAYS = {
 
 
 @pytest.fixture
-async def sim():
+async def sim(installed_once):
     """Two instances on MariaDB, and a table."""
     async with SimulatedCluster(2, engine="mariadb") as started:
         await started.execute("SET GLOBAL max_allowed_packet = 67108864")

@@ -22,7 +22,7 @@ SESSION = """SELECT @@character_set_client, @@character_set_connection, @@charac
 
 
 @pytest.fixture
-async def sim():
+async def sim(installed_once):
     """Two instances on MariaDB, and a table."""
     async with SimulatedCluster(2, engine="mariadb") as started:
         await started.execute("CREATE TABLE t (a INT PRIMARY KEY, b INT) ENGINE=InnoDB")
