@@ -308,3 +308,49 @@ async def test_terminate_cuts_what_is_leased(sim, monkeypatch):
     pool.release(held)
     await pool.wait_closed()
     assert pool.size == 0
+
+
+async def test_aiomysqls_other_positional_arguments_are_taken(sim, monkeypatch):
+    """`echo`, `pool_recycle` and `loop` follow the sizes; a sixth is refused."""
+    names(sim, monkeypatch)
+
+    async with aioaurora.create_pool(1, 2, False, 30, None, **sim.connect_options()) as pool:
+        assert (pool.minsize, pool.maxsize, pool.echo) == (1, 2, False)
+    with pytest.raises(errors.ConfigurationError, match="positional"):
+        aioaurora.create_pool(1, 2, False, 30, None, "db-1", **sim.connect_options())
+    with pytest.raises(errors.ConfigurationError, match="positional"):
+        aioaurora.create_pool(1, 2, maxsize=3, **sim.connect_options())
+
+
+async def test_a_pool_that_was_awaited_can_be_entered(sim, monkeypatch):
+    """As aiomysql's: the end of the block closes it."""
+    pool = await pooled(sim, monkeypatch)
+
+    async with pool as entered:
+        assert entered is pool
+
+    assert pool.closed
+    assert pool.size == 0
+
+
+async def test_what_release_gives_can_be_awaited_again(sim, monkeypatch):
+    """And be a task, once it has been awaited."""
+    async with pooled(sim, monkeypatch) as pool:
+        ending = pool.release(await pool.acquire())
+
+        await ending
+        await ending
+        await asyncio.create_task(pool.release(await pool.acquire()))
+
+        assert pool.freesize == 1
+
+
+async def test_a_connection_that_died_while_leased_is_not_put_by(sim, monkeypatch):
+    """Nobody had used it since, so nobody was told; its end is noticed once only."""
+    async with pooled(sim, monkeypatch) as pool:
+        async with pool.acquire() as connection:
+            await sim.kill_sessions("db-1")
+            await quiet()
+        await quiet()
+
+        assert not any(slot.connection is connection for slot in pool._books.slots)

@@ -47,16 +47,20 @@ def create_pool(*args: Any, cluster: Cluster | None = None, **kwargs: Any) -> Ma
     Takes a URL, or aiomysql's keywords, and the options of a cluster and of a pool.
 
     Args:
-        args: As of `connect`; of aiomysql's positional ones, `minsize` and `maxsize` are the first two.
+        args: A URL; or aiomysql's positional ones: `minsize`, `maxsize`, `echo`, `pool_recycle`, `loop`.
         cluster: The Cluster to share with others; None: the pool makes its own, and closes it.
         kwargs: Options.
 
     Raises:
         ConfigurationError: Something cannot work; says what to write instead.
     """
-    named = dict(zip(("minsize", "maxsize"), args, strict=False)) if args and isinstance(args[0], int) else {}
     kinds = get_type_hints(PoolConfig)
-    said = {**said_by(args[len(named) :], kwargs, others=kinds), **named}
+    if args and isinstance(args[0], int):
+        named = dict(zip(_POSITIONAL, args, strict=False))
+        if len(args) > len(_POSITIONAL) or named.keys() & kwargs.keys():
+            raise ConfigurationError(f"positional arguments are {', '.join(_POSITIONAL)}: pass all others by name")
+        args, kwargs = (), {**named, **kwargs}
+    said = said_by(args, kwargs, others=kinds)
     refuse_unknown(said, KINDS.keys() | kinds.keys(), instead=INSTEAD)
     own = {name: said.pop(name) for name in kinds.keys() & said.keys()}
     if cluster is None:
@@ -64,3 +68,6 @@ def create_pool(*args: Any, cluster: Cluster | None = None, **kwargs: Any) -> Ma
     if said:
         raise ConfigurationError(f"cluster= says how to connect: leave out {', '.join(map(repr, sorted(said)))}")
     return Making(cluster, PoolConfig(**own), owns_cluster=False)
+
+
+_POSITIONAL = ("minsize", "maxsize", "echo", "pool_recycle", "loop")  # As aiomysql.create_pool has them.

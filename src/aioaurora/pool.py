@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pymysql import err
 
@@ -27,6 +27,7 @@ from aioaurora.waiting import Acquiring, Ending
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from types import TracebackType
 
     from aioaurora.cluster import Cluster
     from aioaurora.connection import Connection
@@ -89,6 +90,14 @@ class Pool(Leases):
         written is given back until the readers' reported lag and 1 s have passed.
         """
         return stuck(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     # --- what it looks like ------------------------------------------------------------------------------------
 

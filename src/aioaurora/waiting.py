@@ -10,7 +10,8 @@ from aioaurora._core.silence import OUR_LATENESS_S
 from aioaurora._io.later import Later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
+    from typing import Any
 
     from aioaurora._core.shares import Slot
     from aioaurora.connection import Connection
@@ -125,6 +126,9 @@ class Ending(Later[None]):
 
     def __init__(self, rest: asyncio.Task[None] | None = None) -> None:
         self._rest, self._started = rest, None
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._start().__await__()  # Each time anew: it may be awaited again.
 
     async def _start(self) -> None:
         rest = self._rest

@@ -144,6 +144,18 @@ async def test_another_schema_is_left(sim, choose):
             assert connection.thread_id() == number
 
 
+async def test_init_command_runs_in_the_schema_that_was_configured(sim):
+    """Also after a lease that has chosen another one: as at the log-in, the schema comes first."""
+    await sim.execute("CREATE TABLE log (a INT)")
+    async with pooled(sim, init_command="INSERT INTO log VALUES (1)") as pool:
+        async with pool.acquire() as connection:
+            number = connection.thread_id()
+            await said(connection, "USE other")
+        async with pool.acquire() as connection:
+            assert connection.thread_id() == number
+            assert await said(connection, "SELECT COUNT(*) FROM log") == ((2,),)
+
+
 async def test_a_schema_that_was_chosen_where_there_was_none_ends_the_connection(sim):
     """There is no way back to none."""
     async with pooled(sim, db=None) as pool:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 S_contra = TypeVar("S_contra", contravariant=True)
 
+_SPARE = 16
+
 
 class Waiter(Protocol[S_contra]):
     """Somebody who waits for a slot.
@@ -44,9 +46,8 @@ class Line:
 
     def __init__(self) -> None:
         self._places: dict[Waiter[Any], int] = {}
-        self._queue: list[
-            tuple[float, int, Waiter[Any]]
-        ] = []  # A heap; has those who left, too, until they would be first.
+        # A heap; has some of those who left, too, until they would be first.
+        self._queue: list[tuple[float, int, Waiter[Any]]] = []
 
     def __len__(self) -> int:
         return len(self._places)
@@ -66,6 +67,9 @@ class Line:
         queue, places = self._queue, self._places
         while queue and places.get(queue[0][2]) != queue[0][1]:
             heapq.heappop(queue)
+        if len(queue) > 2 * len(places) + _SPARE:  # One who is patient must not keep all who were not.
+            queue[:] = [(waiter.asked_at, number, waiter) for waiter, number in places.items()]
+            heapq.heapify(queue)
         return True
 
     @property

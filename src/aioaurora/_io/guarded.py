@@ -156,7 +156,9 @@ class Guarded(Leased):
             if errno_of(error) == NO_SUCH_SAVEPOINT:
                 with contextlib.suppress(Error):  # It is lost: as good.
                     await self._said("ROLLBACK")
+                self._said_last = None  # The last that was said of the unit committed nothing.
                 raise self._lost_silently() from error
+            self._said_last = None
             raise
         self.has_committed = True
         return True

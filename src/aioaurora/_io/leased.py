@@ -88,12 +88,14 @@ class Leased(Session):
     def park(self) -> bool:
         """Let nobody use it from now on: whoever had it has given it back. Tells whether it is as clean as it was."""
         self._is_parked = True
-        result = self._result
+        result, pipe = self._result, self._pipe
         return (
             self.traces == READ
             and not self._busy
             and not self.server_status & _IN_TRANS
             and self._writer is not None
+            and pipe is not None
+            and not pipe.stream.has_ended
             and (result is None or not (result.has_next or result.unbuffered_active))
         )
 
@@ -182,10 +184,9 @@ class Leased(Session):
         self.server_status &= ~Status.IN_TRANS
         await self._sent(Command.RESET_CONNECTION, b"", self._read_ok_packet)
         self.autocommit_mode, self._charset, self._encoding = self._own
-        said = [f"SET NAMES {self._charset} COLLATE {collation_name_of(self._charset)}", *self._declaration()]
-        if self._db:
-            said.append(f"USE {_quoted(self._db)}")
-        row = await self._ask_all("\n;".join([*said, "SELECT DATABASE()"]))
+        characters = f"SET NAMES {self._charset} COLLATE {collation_name_of(self._charset)}"
+        schema = [f"USE {_quoted(self._db)}"] if self._db else []  # First, as at the log-in: `init_command` runs in it.
+        row = await self._ask_all("\n;".join([characters, *schema, *self._declaration(), "SELECT DATABASE()"]))
         if not self._db and row is not None and row[0] is not None:
             raise InterfaceError(0, "a default schema was chosen, which cannot be undone")
 
