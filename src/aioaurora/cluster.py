@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from aioaurora.credentials import Credentials
 
 
+_KINDS_KEPT = 50
+
+
 class Cluster:
     """An Aurora cluster: knows who is who, and connects to the instance that holds a role.
 
@@ -52,6 +55,7 @@ class Cluster:
         self._pid = os.getpid()
         self._parts: Parts | None = None
         self._is_closed = False
+        self._told_by: dict[tuple[asyncio.AbstractEventLoop, Role | None, str | None], dict[str, Any]] = {}
 
     @property
     def topology(self) -> Topology:
@@ -175,10 +179,7 @@ class Cluster:
             connection = self._built(
                 **parts.dialer.keywords(place, address, credentials),
                 **self._config.session,
-                report=self._told,
-                redial=functools.partial(self._redial, role=role, instance=instance),
-                abandon=self._abandoned,
-                ended=functools.partial(self._ended, parts.loop),
+                **self._hooks(parts.loop, role, instance),
             )
             if like is not None:
                 connection.imitate(like)
@@ -186,6 +187,20 @@ class Cluster:
 
         deadline = parts.seeker.deadline(timeout_s)
         return await parts.seeker.seek(role, instance, built, deadline=deadline, is_modest=is_modest)
+
+    def _hooks(self, loop: asyncio.AbstractEventLoop, role: Role | None, instance: str | None) -> dict[str, Any]:
+        """Give what connections that were asked for alike tell their Cluster by: there may be thousands."""
+        asked = (loop, role, instance)
+        if asked not in self._told_by:
+            if len(self._told_by) >= _KINDS_KEPT:
+                self._told_by.clear()  # Autoscaling names each reader anew.
+            self._told_by[asked] = {
+                "report": self._told,
+                "redial": functools.partial(self._redial, role=role, instance=instance),
+                "abandon": self._abandoned,
+                "ended": functools.partial(self._ended, loop),
+            }
+        return self._told_by[asked]
 
     def _built(self, **keywords: Any) -> Connection:
         return Connection(**keywords)

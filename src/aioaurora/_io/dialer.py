@@ -19,6 +19,8 @@ from aioaurora._core.observation import PLAIN_ROLE_QUERY, ROLE_QUERY, UNKNOWN_VA
 from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Place, closed
 from aioaurora._io.driver import CANNOT_CONNECT, NOT_MYSQL, SERVER_LOST, sentence_of
+from aioaurora._io.kernel import KeepAlive
+from aioaurora._io.login import Secret, secret
 from aioaurora._io.probe import UNREADABLE, observed, unreadable
 from aioaurora._io.resolver import ResolveError, Resolver, UnknownHost
 from aioaurora._io.session import Session
@@ -48,6 +50,13 @@ class Dialer:
         self._aims: dict[Place, set[anyio.CancelScope]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
+        self._secret = secret("")
+        self._keep_alive = KeepAlive(
+            idle_s=config.keepalive_idle,
+            interval_s=config.keepalive_interval,
+            count=config.keepalive_count,
+            user_timeout_s=config.tcp_user_timeout,
+        )
         self.is_plain: bool | None = None  # Whether the server is no Aurora; None until one has answered.
 
     def keywords(self, place: Place, address: str, credentials: Credentials) -> dict[str, Any]:
@@ -58,12 +67,17 @@ class Dialer:
             "port": place.port,
             "address": address,
             "user": credentials.user or config.user,
-            "password": credentials.password,
+            "password": self._secret_of(credentials),
             "tls": config.tls.context,
             "require_tls": config.tls.require,
-            "keepalive": (config.keepalive_idle, config.keepalive_interval, config.keepalive_count),
-            "user_timeout_s": config.tcp_user_timeout,
+            "keep_alive": self._keep_alive,
         }
+
+    def _secret_of(self, credentials: Credentials) -> Secret:
+        """Wrap a password once for all connections: there may be thousands."""
+        if self._secret != credentials.password:
+            self._secret = secret(credentials.password)
+        return self._secret
 
     def bare(self, *, place: Place, address: str, credentials: Credentials) -> Session:
         """Build a session of the monitor's: no schema, none of the user's `init_command`, UTC, autocommit."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _QUIT = b"\x01\x00\x00\x00\x01"
 _CLOSE_S = 1.0  # How long a server may take to hang up after it was told goodbye.
+_KEEP_ALIVE = kernel.KeepAlive()
 
 
 class Life(Login):
@@ -40,8 +41,7 @@ class Life(Login):
         address: What is dialled; None: `host`.
         tls: TLS is spoken with this context.
         require_tls: A server that does not offer TLS is refused; else it is spoken to in plain text.
-        keepalive: Seconds idle, seconds between probes, probes.
-        user_timeout_s: Seconds that sent bytes may stay unacknowledged (Linux).
+        keep_alive: When the kernel probes an idle connection, and gives one up.
         password: Text, or bytes that are sent as they are.
         keywords: aiomysql's own.
     """
@@ -64,8 +64,7 @@ class Life(Login):
         address: str | None = None,
         tls: ssl.SSLContext | None = None,
         require_tls: bool = True,
-        keepalive: tuple[int, int, int] = (60, 10, 3),
-        user_timeout_s: float = 30.0,
+        keep_alive: kernel.KeepAlive = _KEEP_ALIVE,
         **keywords: Any,
     ) -> None:
         self._process = kernel.process.id
@@ -76,10 +75,7 @@ class Life(Login):
         self._password = secret(self._password)  # An option file may have brought another.
         self._tls, self._require_tls = context, require_tls
         self._address = address
-        idle_s, interval_s, count = keepalive
-        self._keep_alive = kernel.KeepAlive(
-            idle_s=idle_s, interval_s=interval_s, count=count, user_timeout_s=user_timeout_s
-        )
+        self._keep_alive = keep_alive
         self._busy = False
         self._forget()
 

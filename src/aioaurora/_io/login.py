@@ -56,9 +56,16 @@ class Secret(str):
         raise TypeError("a password is not written into a pickle")
 
 
+_NO_PASSWORD = Secret("")
+
+
 def secret(password: str | bytes | None) -> Secret:
-    """Wrap a password; bytes are sent as they are."""
-    return Secret(password.decode("latin-1") if isinstance(password, bytes | bytearray) else password or "")
+    """Wrap a password; bytes are sent as they are. One that is wrapped is shared."""
+    if isinstance(password, Secret):
+        return password
+    if not password:
+        return _NO_PASSWORD
+    return Secret(password.decode("latin-1") if isinstance(password, bytes | bytearray) else password)
 
 
 class Login(Wire):

@@ -87,6 +87,17 @@ class Pipe:
         transport: The uppermost one; `abort` breaks all layers at once.
     """
 
+    __slots__ = (
+        "_has_dropped",
+        "_layer",
+        "_plain_writer",
+        "_socket_transport",
+        "reader",
+        "stream",
+        "transport",
+        "writer",
+    )
+
     def __init__(self, transport: asyncio.Transport, stream: Stream, reader: StreamReader) -> None:
         self.transport = transport
         self.stream = stream

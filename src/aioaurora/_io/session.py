@@ -323,6 +323,7 @@ class Session(Life):
                 self._is_declared = self._answered >= len(said) and not has_many_answers(said)
                 raise
         self._is_declared = True
+        self._statement = b""  # It would be kept as long as the session is idle.
         self.phase: str = "ready"
         return row if asked else None
 
