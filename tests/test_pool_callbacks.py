@@ -321,3 +321,27 @@ async def test_a_session_that_was_connected_again_is_not_kept(sim, monkeypatch):
 
         assert connection.closed
         assert_balanced(pool)
+
+
+async def test_a_callback_that_is_cancelled_from_elsewhere_fails_its_connect_only(sim, monkeypatch):
+    """It awaits a task that somebody has cancelled: the pool goes on."""
+    cancelled: list[asyncio.Task[None]] = []
+
+    async def on_connect(connection):
+        if len(cancelled) == 1:
+            task = asyncio.create_task(asyncio.sleep(60))
+            cancelled.append(task)
+            task.cancel()
+            await task
+        cancelled.append(None)
+
+    async with pooled(sim, monkeypatch, minsize=1, maxsize=2, on_connect=on_connect) as pool:
+        first = await pool.acquire()
+        waiting = asyncio.create_task(pool.acquire(timeout=5).__aenter__())
+        await asyncio.sleep(1)
+        assert pool.stats().failed == 1
+        second = await waiting
+
+        assert second is not first
+        pool.release(first)
+        pool.release(second)

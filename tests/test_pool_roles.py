@@ -251,6 +251,18 @@ async def test_who_has_written_reads_from_the_writer(sim, monkeypatch):
             assert await led_to(pool, role="reader") != "db-1"
 
 
+async def test_a_block_within_a_block_is_the_same_block(sim, monkeypatch):
+    """Both ways: middleware and a service may both ask for it."""
+    async with pooled(sim, monkeypatch) as pool:
+        await sim.execute("CREATE TABLE t (n INT)")
+        with pool.sticky():
+            with pool.sticky():
+                await pool.execute("INSERT INTO t VALUES (1)")
+            assert await led_to(pool, role="reader") == "db-1"
+            with pool.sticky():
+                assert await led_to(pool, role="reader") == "db-1"
+
+
 async def test_tasks_within_share_what_was_written(sim, monkeypatch):
     """Both ways; others are not concerned, and another pool is not either."""
     async with following(sim, monkeypatch) as cluster:

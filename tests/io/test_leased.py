@@ -163,11 +163,11 @@ async def test_a_reset_says_all_of_it_again():
         assert [payload[:1] for payload in server.received] == [RESET, b"\x03"]
         assert server.statements[0].split("\n;") == [
             "SET NAMES latin1 COLLATE latin1_swedish_ci",
+            "USE `sh``op`",
             "SET sql_mode='ANSI'",
             "SET time_zone = '+01:00'",
             "COMMIT",
             "SET AUTOCOMMIT = 0",
-            "USE `sh``op`",
             "SELECT DATABASE()",
         ]
         assert (connection.charset, connection.encoding) == ("latin1", "cp1252")

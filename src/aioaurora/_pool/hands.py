@@ -157,10 +157,16 @@ class Hands:
 
     async def _open(self, slot: Slot) -> None:
         """Connect for a slot, and tell the books how it went."""
-        connection, error = None, None
+        connection: Connection | None = None
+        error: BaseException | None = None
         try:
             with self._opening[slot]:
                 connection = await self._connected(slot)
+        except asyncio.CancelledError:
+            if self._group is None or self._group.cancel_scope.cancel_called:
+                raise
+            # A callback awaits what somebody else has cancelled: no reason for the whole pool to end.
+            error = err.InternalError(0, "the connect was cancelled from within: by on_connect or the credentials")
         except Exception as failure:  # noqa: BLE001 - the outermost edge of a task: it is told below.
             error = failure
         finally:

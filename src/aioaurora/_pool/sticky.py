@@ -40,8 +40,9 @@ def sticky_of(pool: object) -> Sticky | None:
 
 @contextlib.contextmanager
 def stuck(pool: object) -> Iterator[None]:
-    """Make this context sticky for a pool; tasks that it starts share it."""
-    token = _inner.set(Sticky(pool, _inner.get()))
+    """Make this context sticky for a pool; tasks that it starts share it, and so do blocks within it."""
+    outer = _inner.get()
+    token = _inner.set(outer if sticky_of(pool) is not None else Sticky(pool, outer))
     try:
         yield
     finally:
