@@ -897,6 +897,19 @@ async def test_a_write_on_a_reader_is_not_repeated(sim, monkeypatch, executed):
             await pool.execute("DELETE FROM t", role="reader")
 
 
+async def test_a_write_that_a_reader_takes_is_committed(sim, monkeypatch):
+    """Readers may forward writes: what is reported as done stays done."""
+    async with pooled(sim, monkeypatch, maxsize=1, autocommit=False) as pool:
+        async with pool.acquire() as connection:
+            connection.role = Role.READER  # It takes writes all the same.
+        await is_as_it_was(pool)
+
+        assert await pool.execute("INSERT INTO t VALUES (1)") == 1
+
+        assert await is_as_it_was(pool)
+        assert await held(sim) == [1]
+
+
 async def test_one_statement_ends_at_its_deadline(sim, monkeypatch):
     """Refused again and again."""
     async with pooled(sim, monkeypatch) as pool:

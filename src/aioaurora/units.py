@@ -179,10 +179,10 @@ class _Statement:
                 result = await take(cursor)
                 while await cursor.nextset():
                     pass  # One of several statements in it may have failed.
-            if connection.is_in_transaction and not is_reader:
-                await connection.commit()
+            if connection.is_in_transaction and not (is_reader and _has_only_read(connection)):
+                await connection.commit()  # On a reader, too: it may have forwarded a write.
         finally:
-            self._only_read = is_reader and not (connection.traces or READ) & (WROTE | MAY_HAVE_COMMITTED)
+            self._only_read = is_reader and _has_only_read(connection)
             self._lender.release(connection)
         return result
 
@@ -193,6 +193,10 @@ class _Statement:
         if isinstance(error, ConnectionLost) and (self._only_read or self._idempotent):
             return True
         return error.retryable and (error.outcome in _NOT_DONE or isinstance(error, WriterDemoted))
+
+
+def _has_only_read(connection: Connection) -> bool:
+    return not (connection.traces or READ) & (WROTE | MAY_HAVE_COMMITTED)
 
 
 async def _affected(cursor: Any) -> int:
