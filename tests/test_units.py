@@ -688,6 +688,41 @@ async def test_attempts_begin_on_another_connection_where_the_first_is_dead(sim,
         assert await held(sim) == [1]
 
 
+async def test_attempts_that_cannot_begin_do_not_keep_the_pool_waiting(sim, monkeypatch):
+    """Whoever keeps the error keeps the unit, which is over all the same."""
+    loop, failures = asyncio.get_running_loop(), []
+    async with pooled(sim, monkeypatch, maxsize=1) as pool:
+        async with pool.acquire():
+            try:
+                async for attempt in pool.attempts(timeout=0.5):
+                    async with attempt:
+                        pass
+            except errors.PoolTimeout as error:
+                failures.append(error)
+        began_at = loop.time()
+
+        await pool.close(20)
+
+        assert len(failures) == 1
+        assert loop.time() - began_at < 1
+
+
+async def test_an_attempt_that_is_cancelled_as_it_begins_does_not_keep_the_pool_waiting(sim, monkeypatch):
+    """Nobody leaves its block, as nobody has entered it."""
+    loop, begun = asyncio.get_running_loop(), []
+    async with pooled(sim, monkeypatch, maxsize=1) as pool:
+        async with pool.acquire():
+            begun.append(await anext(aiter(pool.attempts())))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5), begun[0]:
+                    pass
+        began_at = loop.time()
+
+        await pool.close(20)
+
+        assert loop.time() - began_at < 1
+
+
 # --- transactional --------------------------------------------------------------------------------------------------
 
 

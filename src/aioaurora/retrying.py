@@ -248,7 +248,11 @@ class Attempt:
         return self._manager.retry_state.attempt_number
 
     async def __aenter__(self) -> Connection:
-        self._connection: Connection = await self._unit.retrying()(self._unit.begin)
+        try:
+            self._connection: Connection = await self._unit.retrying()(self._unit.begin)
+        except BaseException:
+            self._unit.close()
+            raise
         return self._connection
 
     async def __aexit__(
