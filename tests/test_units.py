@@ -121,6 +121,31 @@ async def test_a_deadlock_is_run_again(sim, pool):
     assert await is_as_it_was(pool)
 
 
+async def test_a_number_that_is_no_servers_is_no_deadlock(pool):
+    """A function may look up 1213."""
+    flaky = Flaky(KeyError(1213))
+
+    with pytest.raises(KeyError, match="1213"):
+        await pool.run(flaky)
+
+    assert flaky.calls == 1
+
+
+async def test_a_number_that_is_no_servers_refuses_no_connection(sim, monkeypatch):
+    """1040 of a callback's own: whoever waits is told at once, as trying again is no use."""
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+
+    async def failing(connection):
+        raise KeyError(1040)
+
+    with pytest.raises(KeyError, match="1040"):
+        async with pooled(sim, monkeypatch, on_connect=failing) as pool:
+            await pool.run(put, 1)
+
+    assert loop.time() - began_at < 1
+
+
 async def test_a_lock_wait_is_run_again_only_if_asked_for(sim, pool):
     """1205: it has taken 50 s, as a rule."""
     with pytest.raises(err.OperationalError, match="waited"):
@@ -806,6 +831,21 @@ async def test_draining_grants_a_running_unit_one_more_attempt(sim, monkeypatch)
             await pool.run(put, 2)
 
         assert calls == 2
+        await draining[0]
+
+
+async def test_draining_during_a_pause_grants_one_more_attempt(sim, monkeypatch):
+    """As one during an attempt does: the next one begins in a pool that is being drained."""
+    async with pooled(sim, monkeypatch) as pool:
+        flaky, draining = Flaky(*[err.OperationalError(1213, "Deadlock found")] * 3), []
+
+        def drain(state):
+            draining.append(asyncio.create_task(pool.drain()))
+
+        with pytest.raises(err.OperationalError):
+            await pool.run(flaky, before_sleep=drain)
+
+        assert flaky.calls == 2
         await draining[0]
 
 

@@ -152,7 +152,7 @@ class Unit:
         self._may_run_again = True
         self._is_lost = False  # The connection of the last attempt.
         self._attempts = self._uses = 0
-        self._went_on = False  # While the pool was being drained, which grants one more attempt.
+        self._went_on = False  # The last attempt began while the pool was being drained, which grants no other.
 
     def start(self) -> None:
         """Be under way from now on, pauses between two attempts included."""
@@ -177,7 +177,7 @@ class Unit:
 
     async def begin(self) -> Connection:
         """Lease a connection and begin a guarded transaction on it."""
-        options, self._is_lost = self._options, False
+        options, self._is_lost, self._went_on = self._options, False, self._lender.closed
         self._attempts += 1
         with going_on(self._lender if self._attempts > 1 else None):
             left_s = max(self._deadline - self._loop.time(), _PAUSE_LEAST_S)
@@ -217,13 +217,10 @@ class Unit:
 
     def _is_worth_another(self, error: BaseException) -> bool:
         """Tell whether it is certain that nothing was done, and the same again may succeed."""
-        if not self._may_run_again or not self._is_undone(error) or self._went_on:
-            return False
-        self._went_on = self._lender.closed
-        return True
+        return self._may_run_again and not self._went_on and self._is_undone(error)
 
     def _is_undone(self, error: BaseException) -> bool:
-        errno = errno_of(error)
+        errno = errno_of(error) if isinstance(error, err.MySQLError) else None
         if errno == _DEADLOCK or (errno == _LOCK_WAIT and self._options.retry_lock_waits):
             return True
         if isinstance(error, AioauroraError):
