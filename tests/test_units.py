@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import time
 from typing import TYPE_CHECKING, get_type_hints
 
 import pytest
@@ -140,7 +141,7 @@ async def test_a_number_that_is_no_servers_refuses_no_connection(sim, monkeypatc
         raise KeyError(1040)
 
     with pytest.raises(KeyError, match="1040"):
-        async with pooled(sim, monkeypatch, on_connect=failing) as pool:
+        async with pooled(sim, monkeypatch, minsize=0, on_connect=failing) as pool:
             await pool.run(put, 1)
 
     assert loop.time() - began_at < 1
@@ -288,6 +289,64 @@ async def test_tenacitys_own_say_when(pool):
 
     assert (flaky.calls, pauses) == (3, [1, 2])
     assert loop.time() - began_at == pytest.approx(4, abs=0.1)
+
+
+async def test_tenacitys_own_see_the_first_attempt_too(pool):
+    """It has begun when the work did, and what it raised is the first outcome."""
+    calls, seen = [], []
+
+    async def work(connection):
+        calls.append(time.monotonic())
+        raise err.OperationalError(1213, f"Deadlock {len(calls)}")
+
+    with pytest.raises(err.OperationalError, match="Deadlock 3"):
+        await pool.run(
+            work,
+            stop=tenacity.stop_after_attempt(3),
+            before_sleep=lambda state: seen.append((state.start_time, state.outcome.exception().args[1])),
+        )
+
+    assert [what for _, what in seen] == ["Deadlock 1", "Deadlock 2"]
+    assert all(began_at <= calls[0] for began_at, _ in seen)
+
+
+async def test_tenacitys_stop_counts_what_could_not_begin(sim, monkeypatch):
+    """Three attempts are three, whether they fail in the block or before it."""
+    async with pooled(sim, monkeypatch, maxsize=1) as pool:
+        numbers, pauses = [], []
+
+        async def work():
+            async for attempt in pool.attempts(
+                stop=tenacity.stop_after_attempt(3), before_sleep=lambda state: pauses.append(state.attempt_number)
+            ):
+                async with attempt:
+                    numbers.append(attempt.number)
+                    await sim.lose_answer("(SET AUTOCOMMIT|START TRANSACTION)", executed=False)
+                    raise err.OperationalError(1213, "Deadlock found")
+
+        with pytest.raises(err.OperationalError, match="Deadlock"):
+            await work()
+
+        assert (numbers, pauses) == ([1, 3], [1, 2])
+
+
+@pytest.mark.parametrize("has_committed", [False, True])
+async def test_tenacitys_own_error_is_one_like_any_other(sim, pool, has_committed):
+    """TryAgain does not overrule what is certain."""
+    calls = 0
+
+    async def work(connection):
+        nonlocal calls
+        calls += 1
+        await put(connection, 1)
+        if has_committed:
+            await connection.commit()
+        raise tenacity.TryAgain
+
+    with pytest.raises(tenacity.TryAgain):
+        await pool.run(work)
+
+    assert (calls, await held(sim)) == (1, [1] if has_committed else [])
 
 
 async def test_tenacitys_stop_does_not_outlast_ours(pool):

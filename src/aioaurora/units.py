@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from aioaurora._core.traces import MAY_HAVE_COMMITTED, READ, WROTE
+from aioaurora._io.attempting import Attempting
 from aioaurora.errors import AioauroraError, ConnectionLost, Outcome, Role, WriterDemoted
-from aioaurora.retrying import Attempts, Lender, Options, going_on, looped, run_unit, transactional_on
+from aioaurora.retrying import Attempts, Lender, Options, going_on, run_unit, transactional_on
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -150,7 +152,9 @@ class Units(Lender):
     ) -> T:
         statement = _Statement(self, sql, args, role=role, deadline=self.deadline(timeout), idempotent=idempotent)
         with self.working():
-            return await looped(statement.is_safe_again, deadline=statement.deadline)(statement.done, take)
+            return await Attempting(deadline=statement.deadline).run(
+                functools.partial(statement.done, take), statement.is_safe_again
+            )
 
 
 class _Statement:
