@@ -807,6 +807,29 @@ async def test_an_attempt_that_is_cancelled_as_it_begins_does_not_keep_the_pool_
         assert loop.time() - began_at < 1
 
 
+async def test_an_attempt_that_is_cancelled_as_it_ends_does_not_keep_the_pool_waiting(sim, monkeypatch):
+    """While what failed is rolled back, to be tried again."""
+    loop, begun = asyncio.get_running_loop(), []
+    async with pooled(sim, monkeypatch, maxsize=1) as pool:
+        begun.append(await anext(aiter(pool.attempts())))
+
+        async def work():
+            async with asyncio.timeout(0.5) as limit, begun[0] as connection:
+                await put(connection, 1)
+                await sim.slow(0.3)
+                limit.reschedule(loop.time() + 0.1)
+                raise err.OperationalError(1213, "Deadlock found")
+
+        with pytest.raises(TimeoutError):
+            await work()
+        await sim.heal()
+        began_at = loop.time()
+
+        await pool.close(20)
+
+        assert loop.time() - began_at < 2
+
+
 # --- transactional --------------------------------------------------------------------------------------------------
 
 
