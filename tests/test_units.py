@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import time
 from typing import TYPE_CHECKING, get_type_hints
 
 import pytest
@@ -119,6 +120,31 @@ async def test_a_deadlock_is_run_again(sim, pool):
 
     assert (flaky.calls, await held(sim)) == (3, [1])
     assert await is_as_it_was(pool)
+
+
+async def test_a_number_that_is_no_servers_is_no_deadlock(pool):
+    """A function may look up 1213."""
+    flaky = Flaky(KeyError(1213))
+
+    with pytest.raises(KeyError, match="1213"):
+        await pool.run(flaky)
+
+    assert flaky.calls == 1
+
+
+async def test_a_number_that_is_no_servers_refuses_no_connection(sim, monkeypatch):
+    """1040 of a callback's own: whoever waits is told at once, as trying again is no use."""
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+
+    async def failing(connection):
+        raise KeyError(1040)
+
+    with pytest.raises(KeyError, match="1040"):
+        async with pooled(sim, monkeypatch, minsize=0, on_connect=failing) as pool:
+            await pool.run(put, 1)
+
+    assert loop.time() - began_at < 1
 
 
 async def test_a_lock_wait_is_run_again_only_if_asked_for(sim, pool):
@@ -263,6 +289,64 @@ async def test_tenacitys_own_say_when(pool):
 
     assert (flaky.calls, pauses) == (3, [1, 2])
     assert loop.time() - began_at == pytest.approx(4, abs=0.1)
+
+
+async def test_tenacitys_own_see_the_first_attempt_too(pool):
+    """It has begun when the work did, and what it raised is the first outcome."""
+    calls, seen = [], []
+
+    async def work(connection):
+        calls.append(time.monotonic())
+        raise err.OperationalError(1213, f"Deadlock {len(calls)}")
+
+    with pytest.raises(err.OperationalError, match="Deadlock 3"):
+        await pool.run(
+            work,
+            stop=tenacity.stop_after_attempt(3),
+            before_sleep=lambda state: seen.append((state.start_time, state.outcome.exception().args[1])),
+        )
+
+    assert [what for _, what in seen] == ["Deadlock 1", "Deadlock 2"]
+    assert all(began_at <= calls[0] for began_at, _ in seen)
+
+
+async def test_tenacitys_stop_counts_what_could_not_begin(sim, monkeypatch):
+    """Three attempts are three, whether they fail in the block or before it."""
+    async with pooled(sim, monkeypatch, maxsize=1) as pool:
+        numbers, pauses = [], []
+
+        async def work():
+            async for attempt in pool.attempts(
+                stop=tenacity.stop_after_attempt(3), before_sleep=lambda state: pauses.append(state.attempt_number)
+            ):
+                async with attempt:
+                    numbers.append(attempt.number)
+                    await sim.lose_answer("(SET AUTOCOMMIT|START TRANSACTION)", executed=False)
+                    raise err.OperationalError(1213, "Deadlock found")
+
+        with pytest.raises(err.OperationalError, match="Deadlock"):
+            await work()
+
+        assert (numbers, pauses) == ([1, 3], [1, 2])
+
+
+@pytest.mark.parametrize("has_committed", [False, True])
+async def test_tenacitys_own_error_is_one_like_any_other(sim, pool, has_committed):
+    """TryAgain does not overrule what is certain."""
+    calls = 0
+
+    async def work(connection):
+        nonlocal calls
+        calls += 1
+        await put(connection, 1)
+        if has_committed:
+            await connection.commit()
+        raise tenacity.TryAgain
+
+    with pytest.raises(tenacity.TryAgain):
+        await pool.run(work)
+
+    assert (calls, await held(sim)) == (1, [1] if has_committed else [])
 
 
 async def test_tenacitys_stop_does_not_outlast_ours(pool):
@@ -688,6 +772,64 @@ async def test_attempts_begin_on_another_connection_where_the_first_is_dead(sim,
         assert await held(sim) == [1]
 
 
+async def test_attempts_that_cannot_begin_do_not_keep_the_pool_waiting(sim, monkeypatch):
+    """Whoever keeps the error keeps the unit, which is over all the same."""
+    loop, failures = asyncio.get_running_loop(), []
+    async with pooled(sim, monkeypatch, maxsize=1) as pool:
+        async with pool.acquire():
+            try:
+                async for attempt in pool.attempts(timeout=0.5):
+                    async with attempt:
+                        pass
+            except errors.PoolTimeout as error:
+                failures.append(error)
+        began_at = loop.time()
+
+        await pool.close(20)
+
+        assert len(failures) == 1
+        assert loop.time() - began_at < 1
+
+
+async def test_an_attempt_that_is_cancelled_as_it_begins_does_not_keep_the_pool_waiting(sim, monkeypatch):
+    """Nobody leaves its block, as nobody has entered it."""
+    loop, begun = asyncio.get_running_loop(), []
+    async with pooled(sim, monkeypatch, maxsize=1) as pool:
+        async with pool.acquire():
+            begun.append(await anext(aiter(pool.attempts())))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5), begun[0]:
+                    pass
+        began_at = loop.time()
+
+        await pool.close(20)
+
+        assert loop.time() - began_at < 1
+
+
+async def test_an_attempt_that_is_cancelled_as_it_ends_does_not_keep_the_pool_waiting(sim, monkeypatch):
+    """While what failed is rolled back, to be tried again."""
+    loop, begun = asyncio.get_running_loop(), []
+    async with pooled(sim, monkeypatch, maxsize=1) as pool:
+        begun.append(await anext(aiter(pool.attempts())))
+
+        async def work():
+            async with asyncio.timeout(0.5) as limit, begun[0] as connection:
+                await put(connection, 1)
+                await sim.slow(0.3)
+                limit.reschedule(loop.time() + 0.1)
+                raise err.OperationalError(1213, "Deadlock found")
+
+        with pytest.raises(TimeoutError):
+            await work()
+        await sim.heal()
+        began_at = loop.time()
+
+        await pool.close(20)
+
+        assert loop.time() - began_at < 2
+
+
 # --- transactional --------------------------------------------------------------------------------------------------
 
 
@@ -771,6 +913,21 @@ async def test_draining_grants_a_running_unit_one_more_attempt(sim, monkeypatch)
             await pool.run(put, 2)
 
         assert calls == 2
+        await draining[0]
+
+
+async def test_draining_during_a_pause_grants_one_more_attempt(sim, monkeypatch):
+    """As one during an attempt does: the next one begins in a pool that is being drained."""
+    async with pooled(sim, monkeypatch) as pool:
+        flaky, draining = Flaky(*[err.OperationalError(1213, "Deadlock found")] * 3), []
+
+        def drain(state):
+            draining.append(asyncio.create_task(pool.drain()))
+
+        with pytest.raises(err.OperationalError):
+            await pool.run(flaky, before_sleep=drain)
+
+        assert flaky.calls == 2
         await draining[0]
 
 
@@ -895,6 +1052,19 @@ async def test_a_write_on_a_reader_is_not_repeated(sim, monkeypatch, executed):
 
         with pytest.raises(errors.OutcomeUnknown):
             await pool.execute("DELETE FROM t", role="reader")
+
+
+async def test_a_write_that_a_reader_takes_is_committed(sim, monkeypatch):
+    """Readers may forward writes: what is reported as done stays done."""
+    async with pooled(sim, monkeypatch, maxsize=1, autocommit=False) as pool:
+        async with pool.acquire() as connection:
+            connection.role = Role.READER  # It takes writes all the same.
+        await is_as_it_was(pool)
+
+        assert await pool.execute("INSERT INTO t VALUES (1)") == 1
+
+        assert await is_as_it_was(pool)
+        assert await held(sim) == [1]
 
 
 async def test_one_statement_ends_at_its_deadline(sim, monkeypatch):

@@ -19,11 +19,11 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-import tenacity
 from pymysql import err
 
 from aioaurora._core.options import choice
 from aioaurora._core.verdict import errno_of
+from aioaurora._io.attempting import Attempting
 from aioaurora.errors import AioauroraError, ConfigurationError, Role
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    import tenacity
+
     from aioaurora.connection import Connection
     from aioaurora.waiting import Acquiring, Ending
 
@@ -39,7 +41,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _DEADLOCK, _LOCK_WAIT = 1213, 1205
-_PAUSE_LEAST_S, _PAUSE_MOST_S = 0.05, 1.0
+_WAIT_LEAST_S = 0.05
 _LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
 
 # Set while a unit that was refused or lost asks for its next connection: a pool that is being drained grants it.
@@ -59,30 +61,6 @@ def going_on(pool: object) -> Iterator[None]:
         yield
     finally:
         _going_on.reset(token)
-
-
-def looped(
-    is_worth_another: Callable[[BaseException], bool],
-    *,
-    deadline: float,
-    stop: Any = None,
-    wait: Any = None,
-    before_sleep: Callable[[tenacity.RetryCallState], Any] | None = None,
-) -> tenacity.AsyncRetrying:
-    """Give tenacity's loop, which ends at a deadline on the loop's clock: tenacity reads another one."""
-    loop = asyncio.get_running_loop()
-
-    def is_over(state: tenacity.RetryCallState) -> bool:
-        return loop.time() + state.upcoming_sleep >= deadline or (stop is not None and bool(stop(state)))
-
-    return tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(is_worth_another),
-        wait=wait or tenacity.wait_random_exponential(multiplier=_PAUSE_LEAST_S, max=_PAUSE_MOST_S),
-        stop=is_over,
-        before_sleep=before_sleep,
-        sleep=asyncio.sleep,
-        reraise=True,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,14 +123,19 @@ class Unit:
     """One unit of work, from its first attempt to its last."""
 
     def __init__(self, lender: Lender, options: Options) -> None:
+        self.is_over = False
+        self.failure: Exception | None = None  # What the next attempt comes after.
         self._under_way = contextlib.ExitStack()
         self._lender, self._options = lender, options
         self._loop = asyncio.get_running_loop()
         self._deadline = lender.deadline(options.timeout)
+        self.attempting = Attempting(
+            deadline=self._deadline, stop=options.stop, wait=options.wait, before_sleep=options.before_sleep
+        )
         self._may_run_again = True
         self._is_lost = False  # The connection of the last attempt.
         self._attempts = self._uses = 0
-        self._went_on = False  # While the pool was being drained, which grants one more attempt.
+        self._went_on = False  # The last attempt began while the pool was being drained, which grants no other.
 
     def start(self) -> None:
         """Be under way from now on, pauses between two attempts included."""
@@ -160,27 +143,18 @@ class Unit:
 
     def close(self) -> None:
         """Be over. Doing it twice is no harm."""
+        self.is_over = True
         self._under_way.close()
 
     def __del__(self) -> None:
         self.close()  # Somebody has left the loop over its attempts between two of them.
 
-    def retrying(self) -> tenacity.AsyncRetrying:
-        """Give tenacity's loop over the attempts."""
-        return looped(
-            self._is_worth_another,
-            deadline=self._deadline,
-            stop=self._options.stop,
-            wait=self._options.wait,
-            before_sleep=self._options.before_sleep,
-        )
-
     async def begin(self) -> Connection:
         """Lease a connection and begin a guarded transaction on it."""
-        options, self._is_lost = self._options, False
+        options, self._is_lost, self._went_on = self._options, False, self._lender.closed
         self._attempts += 1
         with going_on(self._lender if self._attempts > 1 else None):
-            left_s = max(self._deadline - self._loop.time(), _PAUSE_LEAST_S)
+            left_s = max(self._deadline - self._loop.time(), _WAIT_LEAST_S)
             connection = await self._lender.acquire(role=options.role, timeout=left_s)
         self._uses = connection.slot.uses
         try:
@@ -215,15 +189,12 @@ class Unit:
     def _has(self, connection: Connection) -> bool:
         return bool(connection.slot.uses == self._uses) and not connection.is_given_back
 
-    def _is_worth_another(self, error: BaseException) -> bool:
+    def is_worth_another(self, error: Exception) -> bool:
         """Tell whether it is certain that nothing was done, and the same again may succeed."""
-        if not self._may_run_again or not self._is_undone(error) or self._went_on:
-            return False
-        self._went_on = self._lender.closed
-        return True
+        return self._may_run_again and not self._went_on and self._is_undone(error)
 
-    def _is_undone(self, error: BaseException) -> bool:
-        errno = errno_of(error)
+    def _is_undone(self, error: Exception) -> bool:
+        errno = errno_of(error) if isinstance(error, err.MySQLError) else None
         if errno == _DEADLOCK or (errno == _LOCK_WAIT and self._options.retry_lock_waits):
             return True
         if isinstance(error, AioauroraError):
@@ -239,34 +210,40 @@ class Attempt:
     is not tried again, as the block may have returned already; `await connection.commit()` as its last line is.
     """
 
-    def __init__(self, unit: Unit, manager: tenacity.AttemptManager) -> None:
-        self._unit, self._manager = unit, manager
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
 
     @property
     def number(self) -> int:
-        """Which one it is, counted from 1."""
-        return self._manager.retry_state.attempt_number
+        """Which one it is, counted from 1; one that could not begin counts, too."""
+        return self._unit.attempting.number
 
     async def __aenter__(self) -> Connection:
-        self._connection: Connection = await self._unit.retrying()(self._unit.begin)
+        unit = self._unit
+        try:
+            self._connection: Connection = await unit.attempting.run(unit.begin, unit.is_worth_another)
+        except BaseException:
+            unit.close()
+            raise
         return self._connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        is_done = False
+        unit, is_done, is_next = self._unit, False, False
         try:
-            if error is None:
-                await self._unit.finish(self._connection)
-                is_done = True
+            try:
+                if error is None:
+                    await unit.finish(self._connection)
+                    is_done = True
+            finally:
+                await unit.end(self._connection, is_done=is_done)
+            if isinstance(error, Exception) and unit.is_worth_another(error):
+                unit.failure, is_next = error, True
         finally:
-            if not isinstance(error, Exception):
-                self._unit.close()
-            await self._unit.end(self._connection, is_done=is_done)
-        if isinstance(error, Exception):
-            return bool(self._manager.__exit__(kind, error, trace))
-        self._manager.__exit__(None, None, None)
-        return False
+            if not is_next:
+                unit.close()
+        return is_next
 
 
 class Attempts:
@@ -279,16 +256,21 @@ class Attempts:
         """Begin anew."""
         self._unit = Unit(self._lender, self._options)
         self._unit.start()
-        self._managers = aiter(self._unit.retrying())
         return self
 
     async def __anext__(self) -> Attempt:
         """Give the next attempt, after a pause; raises what the last one did if there is none."""
-        try:
-            return Attempt(self._unit, await anext(self._managers))
-        except BaseException:
-            self._unit.close()
-            raise
+        unit = self._unit
+        if unit.is_over:
+            raise StopAsyncIteration
+        failure, unit.failure = unit.failure, None
+        if failure is not None:
+            try:
+                await unit.attempting.pause(failure)
+            except BaseException:
+                unit.close()
+                raise
+        return Attempt(unit)
 
 
 async def run_unit(
@@ -309,7 +291,7 @@ async def run_unit(
         return result
 
     with lender.working():
-        return await unit.retrying()(once)
+        return await unit.attempting.run(once, unit.is_worth_another)
 
 
 def transactional_on(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from aioaurora._core.traces import MAY_HAVE_COMMITTED, READ, WROTE
+from aioaurora._io.attempting import Attempting
 from aioaurora.errors import AioauroraError, ConnectionLost, Outcome, Role, WriterDemoted
-from aioaurora.retrying import Attempts, Lender, Options, going_on, looped, run_unit, transactional_on
+from aioaurora.retrying import Attempts, Lender, Options, going_on, run_unit, transactional_on
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -150,7 +152,9 @@ class Units(Lender):
     ) -> T:
         statement = _Statement(self, sql, args, role=role, deadline=self.deadline(timeout), idempotent=idempotent)
         with self.working():
-            return await looped(statement.is_safe_again, deadline=statement.deadline)(statement.done, take)
+            return await Attempting(deadline=statement.deadline).run(
+                functools.partial(statement.done, take), statement.is_safe_again
+            )
 
 
 class _Statement:
@@ -179,10 +183,10 @@ class _Statement:
                 result = await take(cursor)
                 while await cursor.nextset():
                     pass  # One of several statements in it may have failed.
-            if connection.is_in_transaction and not is_reader:
-                await connection.commit()
+            if connection.is_in_transaction and not (is_reader and _has_only_read(connection)):
+                await connection.commit()  # On a reader, too: it may have forwarded a write.
         finally:
-            self._only_read = is_reader and not (connection.traces or READ) & (WROTE | MAY_HAVE_COMMITTED)
+            self._only_read = is_reader and _has_only_read(connection)
             self._lender.release(connection)
         return result
 
@@ -193,6 +197,10 @@ class _Statement:
         if isinstance(error, ConnectionLost) and (self._only_read or self._idempotent):
             return True
         return error.retryable and (error.outcome in _NOT_DONE or isinstance(error, WriterDemoted))
+
+
+def _has_only_read(connection: Connection) -> bool:
+    return not (connection.traces or READ) & (WROTE | MAY_HAVE_COMMITTED)
 
 
 async def _affected(cursor: Any) -> int:

@@ -247,7 +247,7 @@ class Hands:
                 is_unknown = slot.is_pinned and self._cluster.topology.get(slot.instance) is None
                 return is_unknown or (isinstance(error, NoWriter) and isinstance(phase, ReaderOnly))
             case _:
-                return scope_of(errno_of(error) or 0) is not Scope.ADMISSION
+                return not isinstance(error, err.MySQLError) or scope_of(errno_of(error) or 0) is not Scope.ADMISSION
 
     def _hung_up(self, slot: Slot) -> None:
         """Drop an idle connection as soon as its server ends it; who leases one finds out by himself."""
