@@ -115,6 +115,34 @@ async def test_nothing_is_dialled_while_the_writer_is_sought(sim, monkeypatch):
         assert pool.stats().waiting == 0
 
 
+@pytest.mark.parametrize("request_for", [{}, {"instance": "db-1"}])
+async def test_nothing_is_handed_out_of_a_writer_that_came_under_suspicion_in_on_acquire(sim, monkeypatch, request_for):
+    """The session is good: it is given back, clean, and handed out when the suspicion has passed."""
+    acquired = []
+
+    async def on_acquire(connection):
+        acquired.append(await run(connection, "SELECT @user"))
+        await run(connection, "SET @user = 'ann'")
+        if len(acquired) == 1:
+            await sim.hang("db-1")
+            await until(lambda: pool._books.sight.is_sought, 20)
+
+    async with pooled(sim, monkeypatch, on_acquire=on_acquire, callback_timeout=30) as pool:
+        await asyncio.sleep(2)
+        waiting = asyncio.create_task(pool.acquire(**request_for))
+        await until(lambda: pool._books.sight.is_sought, 20)
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+
+        await sim.heal()
+        connection = await asyncio.wait_for(waiting, 5)
+        assert not pool._books.sight.is_sought
+        assert acquired == [((None,),), ((None,),)]
+        assert pool.stats().opened == 1
+        await pool.release(connection)
+        assert_balanced(pool)
+
+
 async def test_readers_are_served_while_the_writer_is_sought(sim, monkeypatch):
     """They have nothing to do with it."""
     async with pooled(sim, monkeypatch) as pool:

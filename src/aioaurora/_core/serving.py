@@ -88,6 +88,10 @@ class Serving:
         """Give the side where somebody waits who asked for that."""
         return self.sides[self.role_of(instance) if role is None and instance is not None else role]
 
+    def serves(self, slot: Slot, instance: str | None) -> bool:
+        """Tell whether a slot serves, as of now, who asked for its role, or for this instance and no other."""
+        return slot.share in slot.side.candidates if instance is None else self._serves_one(slot.share, slot.side)
+
     def measured(self, slot: Slot, round_trip_s: float | None) -> None:
         """Note how far an instance is, by the kernel of a connection to it."""
         if slot.side is self._readers and round_trip_s is not None:

@@ -66,10 +66,15 @@ class Keeper:
 
     # --- before a lease ----------------------------------------------------------------------------------------
 
-    async def made_ready(self, slot: Slot, deadline: float) -> Connection | None:
-        """Look at a connection before it is handed out, ping it where it was idle for long; None: it is no good.
+    async def made_ready(self, slot: Slot, instance: str | None, deadline: float) -> Connection | None:
+        """Look at a connection before it is handed out, ping it where it was idle for long; None: another is needed.
 
         Cancelled, it closes the connection.
+
+        Args:
+            slot: What was leased.
+            instance: The only one that will do; None: any that serves the role.
+            deadline: Until when that may take.
         """
         connection: Connection = slot.connection
         idle_s = self._loop.time() - slot.idle_since
@@ -77,16 +82,17 @@ class Keeper:
         why = "it was idle for long" if is_old else _flaw(slot, idle_s)
         is_good = False
         try:
+            if not why and idle_s >= self._config.check_idle_after:
+                why = "it did not answer"
+                async with asyncio.timeout_at(min(deadline, self._loop.time() + self._ping_s)):
+                    await connection.check()
+                why = ""
             if not why:
-                if idle_s >= self._config.check_idle_after:
-                    why = "it did not answer"
-                    async with asyncio.timeout_at(min(deadline, self._loop.time() + self._ping_s)):
-                        await connection.check()
                 connection.lend()
                 why = "on_acquire failed"
                 await self.called(self._config.on_acquire, connection)
                 why = _flaw(slot)  # It may have got one meanwhile.
-                is_good = not why
+            is_good = not why
         except (err.MySQLError, OSError):
             if why == "on_acquire failed":
                 raise
@@ -94,6 +100,10 @@ class Keeper:
             if not is_good:
                 connection.park()
                 self._carry_out(self._books.discard(slot, why, self._loop.time()))
+        if is_good and not self._books.serves(slot, instance):  # Its instance has come under suspicion meanwhile.
+            connection.park()
+            self.take_back(slot)
+            is_good = False
         return connection if is_good else None
 
     async def called(self, callback: Callable[[Any], Awaitable[object]] | None, connection: Connection) -> None:

@@ -108,7 +108,7 @@ class Leases(Units):
                 has_waited = True
                 wanted = side.role if role is not None or instance is None else None
                 slot = await self._waited(side, wanted, instance, asked_at=asked_at, deadline=deadline)
-            connection = await self._keeper.made_ready(slot, deadline)
+            connection = await self._keeper.made_ready(slot, instance, deadline)
         self._served(connection, side, self._loop.time() - asked_at if has_waited else None)
         return connection
 
