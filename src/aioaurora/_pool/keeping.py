@@ -87,8 +87,9 @@ class Keeper:
                 async with asyncio.timeout_at(min(deadline, self._loop.time() + self._ping_s)):
                     await connection.check()
                 why = ""
+            if not why and not connection.lend():
+                why = "its server hung up"
             if not why:
-                connection.lend()
                 why = "on_acquire failed"
                 await self.called(self._config.on_acquire, connection)
                 why = _flaw(slot)  # It may have got one meanwhile.
@@ -185,7 +186,8 @@ class Keeper:
                 await connection.tidy("never")
 
     async def _lent_to(self, callback: Callable[[Any], Awaitable[object]], connection: Connection) -> None:
-        connection.lend()
+        if not connection.lend():
+            raise err.InterfaceError(0, "its server hung up")
         try:
             await callback(connection)
         finally:

@@ -1,0 +1,71 @@
+"""What a pool does right before and right after a lease, where servers, deadlines and callbacks meet."""
+
+from __future__ import annotations
+
+import pytest
+
+from aioaurora.connection import Connection
+from aioaurora.simulator import SimulatedCluster
+from tests.pools import pooled, run
+
+
+@pytest.fixture
+async def sim():
+    """Two instances, of which db-1 is the writer."""
+    async with SimulatedCluster(2, engine="memory") as started:
+        await started.execute("CREATE TABLE t (n INT)")
+        yield started
+
+
+def says_its_last_word_after(monkeypatch, dying, name):
+    """Let a connection's ERR 1053 arrive in one segment with the answer to what `name` asks."""
+    real = getattr(Connection, name)
+
+    async def followed(connection, *arguments):
+        answer = await real(connection, *arguments)
+        if connection is dying:
+            connection._reader.feed_data(b"\x10\x00\x00\x00\xff\x1d\x04#08S01bye")
+        return answer
+
+    monkeypatch.setattr(Connection, name, followed)
+
+
+# --- before a lease -------------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_hangs_up_behind_its_answer_to_the_ping_is_found_before_on_acquire(sim, monkeypatch):
+    """Its last word is there already: another connection is opened, and shown to the callback."""
+    shown = []
+
+    async def on_acquire(connection):
+        shown.append(await run(connection, "SELECT 1"))
+
+    async with pooled(sim, monkeypatch, check_idle_after=0.0, on_acquire=on_acquire) as pool:
+        (dying,) = (slot.connection for slot in pool._books.slots)
+        says_its_last_word_after(monkeypatch, dying, "check")
+
+        async with pool.acquire() as connection:
+            assert connection is not dying
+
+        assert shown == [((1,),)]
+        assert pool.stats().closed == {"its server hung up": 1}
+
+
+# --- after a lease --------------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_hangs_up_behind_a_rollback_is_found_before_on_release(sim, monkeypatch):
+    """The callback sees no connection that it cannot use."""
+    shown = []
+
+    async def on_release(connection):
+        shown.append(connection)
+
+    async with pooled(sim, monkeypatch, on_release=on_release) as pool:
+        connection = await pool.acquire()
+        await run(connection, "INSERT INTO t VALUES (1)")
+        says_its_last_word_after(monkeypatch, connection, "tidy")
+        await pool.release(connection)
+
+        assert shown == []
+        assert pool.stats().closed == {"it could not be made clean": 1}
