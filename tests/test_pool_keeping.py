@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from aioaurora import errors
 from aioaurora.connection import Connection
 from aioaurora.simulator import SimulatedCluster
-from tests.pools import pooled, run
+from tests.pools import assert_balanced, pooled, run
 
 
 @pytest.fixture
@@ -49,6 +52,24 @@ async def test_a_server_that_hangs_up_behind_its_answer_to_the_ping_is_found_bef
 
         assert shown == [((1,),)]
         assert pool.stats().closed == {"its server hung up": 1}
+
+
+async def test_on_acquire_is_bounded_by_the_callers_deadline(sim, monkeypatch):
+    """His request times out, as if it had waited for a connection; the other idle ones are left alone."""
+    loop = asyncio.get_running_loop()
+
+    async def on_acquire(_connection):
+        await asyncio.sleep(4)
+
+    async with pooled(sim, monkeypatch, minsize=3, on_acquire=on_acquire) as pool:
+        began_at = loop.time()
+        with pytest.raises(errors.PoolTimeout):
+            await pool.acquire(timeout=0.2)
+
+        assert loop.time() - began_at == pytest.approx(0.2, abs=0.05)
+        assert pool.stats().closed == {"on_acquire took too long": 1}
+        await asyncio.sleep(1)
+        assert_balanced(pool)
 
 
 # --- after a lease --------------------------------------------------------------------------------------------------

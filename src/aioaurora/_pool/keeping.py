@@ -9,6 +9,7 @@ Nothing is decided here. Whatever ends a cleaning or a ping, a cancellation too,
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 from pymysql import err
@@ -91,8 +92,8 @@ class Keeper:
                 why = "its server hung up"
             if not why:
                 why = "on_acquire failed"
-                await self.called(self._config.on_acquire, connection)
-                why = _flaw(slot)  # It may have got one meanwhile.
+                is_in_time = await self.called(self._config.on_acquire, connection, deadline)
+                why = _flaw(slot) if is_in_time else "on_acquire took too long"  # It may have got one meanwhile.
             is_good = not why
         except (err.MySQLError, OSError):
             if why == "on_acquire failed":
@@ -107,18 +108,24 @@ class Keeper:
             is_good = False
         return connection if is_good else None
 
-    async def called(self, callback: Callable[[Any], Awaitable[object]] | None, connection: Connection) -> None:
-        """Await a user's callback, for `callback_timeout` at most."""
+    async def called(
+        self, callback: Callable[[Any], Awaitable[object]] | None, connection: Connection, deadline: float = math.inf
+    ) -> bool:
+        """Await a user's callback, for `callback_timeout` at most; False: the deadline came first."""
         if callback is None:
-            return
+            return True
+        until = self._loop.time() + self._config.callback_timeout
         try:
-            async with asyncio.timeout(self._config.callback_timeout) as limit:
+            async with asyncio.timeout_at(min(deadline, until)) as limit:
                 await callback(connection)
         except TimeoutError:
             if not limit.expired():
                 raise
+            if deadline < until:
+                return False
             phase = getattr(callback, "__name__", "a callback")
             raise ConnectTimeout(connection.instance, phase=phase, waited_s=self._config.callback_timeout) from None
+        return True
 
     # --- after a lease -----------------------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ class Leases(Units):
             if self._is_refusing:
                 self._refuse()
             side = self._side(role, instance)
-            slot = self._books.take(side, instance)
+            slot = self._books.take(side, instance) if self._loop.time() < deadline else None
             if slot is None:
                 has_waited = True
                 wanted = side.role if role is not None or instance is None else None
@@ -160,7 +160,9 @@ class Leases(Units):
             self._counts.refused += 1
             raise
         waiter = Waiter(role, instance, asked_at=asked_at, deadline=deadline, timed_out=self._timed_out)
-        self._hands.carry_out(self._books.wait(waiter, side, self._loop.time()))
+        now = self._loop.time()
+        if now < deadline:  # Else there is nothing to open for him.
+            self._hands.carry_out(self._books.wait(waiter, side, now))
         try:
             slot = await waiter.future
         except BaseException:
