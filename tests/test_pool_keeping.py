@@ -9,7 +9,7 @@ import pytest
 from aioaurora import errors
 from aioaurora.connection import Connection
 from aioaurora.simulator import SimulatedCluster
-from tests.pools import assert_balanced, pooled, run
+from tests.pools import assert_balanced, pooled, quiet, run
 
 
 @pytest.fixture
@@ -69,6 +69,31 @@ async def test_on_acquire_is_bounded_by_the_callers_deadline(sim, monkeypatch):
         assert loop.time() - began_at == pytest.approx(0.2, abs=0.05)
         assert pool.stats().closed == {"on_acquire took too long": 1}
         await asyncio.sleep(1)
+        assert_balanced(pool)
+
+
+async def test_who_comes_back_into_line_is_not_refused(sim, monkeypatch):
+    """He stood there before `max_waiting` others did; his connection was no good."""
+    shown = []
+
+    async def on_acquire(connection):
+        if shown == [connection]:
+            connection.close()
+            others.append(asyncio.create_task(pool.acquire()))
+            await quiet(2)
+        shown.append(connection)
+
+    others = []
+    async with pooled(sim, monkeypatch, maxsize=1, max_waiting=1, on_acquire=on_acquire) as pool:
+        held = await pool.acquire()
+        waiting = asyncio.create_task(pool.acquire())
+        await quiet()
+        pool.release(held)
+        anew = await asyncio.wait_for(waiting, 5)
+
+        assert shown == [held, held, anew]
+        pool.release(anew)
+        pool.release(await others[0])
         assert_balanced(pool)
 
 

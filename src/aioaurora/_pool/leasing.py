@@ -105,6 +105,8 @@ class Leases(Units):
             side = self._side(role, instance)
             slot = self._books.take(side, instance) if self._loop.time() < deadline else None
             if slot is None:
+                if not has_waited:
+                    self._refuse_to_wait(side)
                 has_waited = True
                 wanted = side.role if role is not None or instance is None else None
                 slot = await self._waited(side, wanted, instance, asked_at=asked_at, deadline=deadline)
@@ -145,10 +147,8 @@ class Leases(Units):
                 wanted = Role.WRITER
         return sides[wanted]
 
-    async def _waited(
-        self, side: Side, role: Role | None, instance: str | None, *, asked_at: float, deadline: float
-    ) -> Slot:
-        """Stand in line until there is a slot."""
+    def _refuse_to_wait(self, side: Side) -> None:
+        """Refuse who comes new into a line that is too long, or has waited in vain for too long."""
         most = self._config.max_waiting
         waiting = self._books.waiting
         try:
@@ -159,6 +159,11 @@ class Leases(Units):
         except err.MySQLError:
             self._counts.refused += 1
             raise
+
+    async def _waited(
+        self, side: Side, role: Role | None, instance: str | None, *, asked_at: float, deadline: float
+    ) -> Slot:
+        """Stand in line until there is a slot."""
         waiter = Waiter(role, instance, asked_at=asked_at, deadline=deadline, timed_out=self._timed_out)
         now = self._loop.time()
         if now < deadline:  # Else there is nothing to open for him.
