@@ -115,3 +115,25 @@ async def test_a_server_that_hangs_up_behind_a_rollback_is_found_before_on_relea
 
         assert shown == []
         assert pool.stats().closed == {"it could not be made clean": 1}
+
+
+async def test_a_connection_that_is_given_back_again_at_once_is_cleaned_again(sim, monkeypatch):
+    """The end of the first cleaning does not end the second one, which has not begun."""
+
+    async def on_release(_connection):
+        pass
+
+    async with pooled(sim, monkeypatch, maxsize=1, on_release=on_release) as pool:
+        held = await pool.acquire()
+
+        async def passes_it_on():
+            async with pool.acquire() as connection:
+                return connection
+
+        waiting = [asyncio.create_task(passes_it_on()) for _ in range(3)]
+        await quiet()
+        pool.release(held)
+
+        assert await asyncio.gather(*waiting) == [held] * 3
+        await quiet()
+        assert (pool.stats().tidied, pool.stats().closed) == (4, {})

@@ -144,17 +144,19 @@ class Keeper:
         else:
             slot.uses += 1  # The lease is over: the end of its block finds another one.
             task = self._loop.create_task(self._tidied(slot), name="aioaurora tidies a connection")
-            task.add_done_callback(lambda _: self._given_up(slot))
-            self._tidying[slot] = task
+            if not task.done():  # An eager one may be.
+                self._tidying[slot] = task
+                task.add_done_callback(lambda task: self._given_up(slot, task))
             return task
         return None
 
     def _must_tidy(self, connection: Connection) -> bool:
         return self._config.on_release is not None or connection.needs_tidying(self._config.reset)
 
-    def _given_up(self, slot: Slot) -> None:
+    def _given_up(self, slot: Slot, task: asyncio.Task[None]) -> None:
         """Close a connection whose cleaning was cancelled before it began."""
-        if self._tidying.pop(slot, None) is not None:
+        if self._tidying.get(slot) is task:  # Else it has ended by itself; the next one may be under way.
+            del self._tidying[slot]
             self._carry_out(self._books.discard(slot, "the pool was closed", self._loop.time()))
 
     async def _tidied(self, slot: Slot) -> None:
@@ -170,7 +172,7 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - the outermost edge of a task; a callback may raise anything.
             why = f"it could not be made clean: {sentence_of(error)}"
         finally:
-            del self._tidying[slot]
+            self._tidying.pop(slot, None)
             now = self._loop.time()
             is_fit = is_clean and connection.is_fit()
             self._carry_out(self._books.give_back(slot, now) if is_fit else self._books.discard(slot, why, now))
