@@ -192,7 +192,8 @@ class Leases(Units):
         self._counts.timed_out += 1
         waited_s = self._loop.time() - waiter.asked_at
         self._emit(kinds.PoolTimedOut(cluster=self.topology.cluster, role=waiter.role, waited_s=waited_s))
-        failure, phase = self._hands.failures[waiter.role], self._hands.phase
+        side, phase = self._books.side_of(waiter.role, waiter.instance), self._hands.phase
+        failure = self._hands.failures[side.role]
         sentence = shortage(self._books, self.topology, waiter, waited_s=waited_s, phase=phase, failure=failure)
         error = PoolTimeout(sentence, waited_s=waited_s)
         error.__cause__ = failure
