@@ -72,6 +72,22 @@ async def test_on_acquire_is_bounded_by_the_callers_deadline(sim, monkeypatch):
         assert_balanced(pool)
 
 
+async def test_what_on_acquire_reads_is_no_snapshot_for_the_lease(sim, monkeypatch):
+    """Its transaction is over by then, so that a unit of work can choose another isolation, too."""
+
+    async def on_acquire(connection):
+        await run(connection, "SELECT n FROM t")
+
+    async with pooled(sim, monkeypatch, on_acquire=on_acquire) as pool:
+        async with pool.acquire() as connection:
+            assert not connection.is_in_transaction
+
+        async def reads(connection):
+            return await run(connection, "SELECT 1")
+
+        assert await pool.run(reads, isolation="read committed") == ((1,),)
+
+
 async def test_who_comes_back_into_line_is_not_refused(sim, monkeypatch):
     """He stood there before `max_waiting` others did; his connection was no good."""
     shown = []

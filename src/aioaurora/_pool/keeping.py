@@ -111,13 +111,15 @@ class Keeper:
     async def called(
         self, callback: Callable[[Any], Awaitable[object]] | None, connection: Connection, deadline: float = math.inf
     ) -> bool:
-        """Await a user's callback, for `callback_timeout` at most; False: the deadline came first."""
+        """Await a user's callback and end its transaction, within `callback_timeout`; False: the deadline came first."""
         if callback is None:
             return True
         until = self._loop.time() + self._config.callback_timeout
         try:
             async with asyncio.timeout_at(min(deadline, until)) as limit:
                 await callback(connection)
+                if connection.is_in_transaction:
+                    await connection.rollback()  # What it has read would be old for whoever leases it.
         except TimeoutError:
             if not limit.expired():
                 raise
