@@ -255,6 +255,40 @@ async def test_too_many_connections_fail_nobody_who_can_wait(sim, monkeypatch):
         pool.release(await asyncio.wait_for(waiting, 0.1))
 
 
+async def test_who_wants_one_instance_is_served_as_soon_as_its_pause_is_over(sim, monkeypatch):
+    """Not only when the books are looked over, once in a second."""
+    loop = asyncio.get_running_loop()
+    async with pooled(sim, monkeypatch) as pool:
+        held = await pool.acquire(instance="db-2")
+        await sim.limit_connections(1, "db-2")
+        began_at = loop.time()
+        waiting = asyncio.create_task(pool.acquire(instance="db-2"))
+        await asyncio.sleep(0.05)
+        await sim.heal()
+        pool.release(await waiting)
+
+        assert pool.stats().failed == 1
+        assert loop.time() - began_at < 0.15
+        pool.release(held)
+
+
+async def test_a_timer_that_fires_early_ends_a_pause_all_the_same(sim, monkeypatch):
+    """As uvloop's do, which count whole milliseconds."""
+    loop = asyncio.get_running_loop()
+    call_at = loop.call_at
+    monkeypatch.setattr(loop, "call_at", lambda when, *call, **how: call_at(when - 0.0004, *call, **how))
+    async with pooled(sim, monkeypatch, minsize=0) as pool:
+        await sim.limit_connections(1, "db-1")
+        began_at = loop.time()
+        waiting = asyncio.create_task(pool.acquire())
+        await asyncio.sleep(0.05)
+        await sim.heal()
+        pool.release(await waiting)
+
+        assert pool.stats().failed == 1
+        assert loop.time() - began_at < 0.15
+
+
 async def test_a_connect_that_fails_for_good_is_told(sim, monkeypatch):
     """To those who would wait for nothing else."""
     log = []
