@@ -272,7 +272,7 @@ class Hands:
 
     async def _run(self) -> None:
         """Own every connect; look the books over once in a while."""
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             async with anyio.create_task_group() as group:
                 self._group = group
                 self._begun.set()
@@ -283,6 +283,10 @@ class Hands:
                 finally:  # Closed, or the loop ends.
                     self.close()
                     await self.keeper.end()
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:  # noqa: BLE001 - the outermost edge of a task; whoever asks next is told, too.
+            self._tell(error)
 
     def _look_over(self) -> None:
         try:

@@ -100,7 +100,7 @@ class Leases(Units):
         self._counts.in_line += 1
         connection, has_waited = None, False
         while connection is None:
-            if self._is_refusing:
+            if self._is_refusing or self._books.is_closing:
                 self._refuse()
             side = self._side(role, instance)
             slot = self._books.take(side, instance) if self._loop.time() < deadline else None
@@ -207,6 +207,9 @@ class Leases(Units):
             self._counts.in_line += is_new
             state = "closed" if self._finishing is not None else "being drained"
             raise PoolClosed(f"the pool of {self.topology.cluster!r} is {state}: it takes no new work")
+        if self._books.is_closing:
+            self._counts.refused += 1
+            raise PoolClosed(f"the pool of {self.topology.cluster!r} has failed: make a new one")
 
     def _refuse_elsewhere(self) -> None:
         if self._process != kernel.process.id:
