@@ -1157,3 +1157,25 @@ def test_long_line_costs_no_more_than_a_short_one(count):
     for _ in range(1000):
         desk.ask(role=R, instance="db-2")
     assert time.process_time() - began < 5.0
+
+
+# --- another default ------------------------------------------------------------------------------------------------
+
+
+def test_another_default_role_takes_over_what_is_there():
+    """A plain server is found to be one when some have asked already: they do not count twice (DESIGN 6)."""
+    desk = Desk(known=False, maxsize=4)
+    leased, given_back, waiting, pinned = desk.ask(), desk.ask(), desk.ask(), desk.ask(role=None, instance="db-1")
+    for slot in desk.opening[:2]:
+        desk.arrive(slot)
+    desk.give_back(given_back)
+    old, new = desk.books.sides[W], desk.books.sides[None]
+
+    desk.books.mean(None)
+    desk.do(desk.books.refreshed(desk.now))
+
+    assert (old.size, old.opening, old.leased, old.idle, old.waiting) == (0, 0, 0, 0, 0)
+    assert desk.books.default_side is new
+    assert new.size == len(desk.books.slots) <= 4
+    desk.arrive_all()
+    assert all(each.slot.side is new for each in (leased, waiting, pinned))

@@ -111,7 +111,7 @@ class Keeper:
     async def called(
         self, callback: Callable[[Any], Awaitable[object]] | None, connection: Connection, deadline: float = math.inf
     ) -> bool:
-        """Await a user's callback, and end its transaction, for `callback_timeout` at most; False: until the deadline."""
+        """Await a user's callback and end its transaction, for `callback_timeout` at most; False: the deadline came."""
         if callback is None:
             return True
         until = self._loop.time() + self._config.callback_timeout
