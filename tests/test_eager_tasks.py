@@ -11,6 +11,7 @@ import aioaurora
 from aioaurora.credentials import CredentialCache, Credentials, provider_of
 from aioaurora.simulator import SimulatedCluster
 from tests.io.answers import Zone
+from tests.pools import assert_balanced, pooled
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 has no eager tasks")
 
@@ -71,3 +72,24 @@ async def test_a_connection_is_made_and_found_again_after_a_failover(cluster, mo
     assert (first.instance, second.instance, following.topology.epoch) == ("db-1", "db-2", 2)
     first.close()
     await second.ensure_closed()
+
+
+async def test_a_pooled_connection_whose_on_release_does_not_wait_is_kept(monkeypatch, eager):
+    """Its cleaning has ended before anybody could note that it had begun."""
+    released, wrong = [], []
+
+    async def on_release(connection):
+        released.append(connection)
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+    async with (
+        SimulatedCluster(1, engine="memory") as sim,
+        pooled(sim, monkeypatch, on_release=on_release, autocommit=True) as pool,
+    ):
+        for _ in range(3):
+            async with pool.acquire():
+                pass
+
+        assert (len(set(released)), len(released)) == (1, 3)
+        assert (pool.stats().closed, wrong) == ({}, [])
+        assert_balanced(pool)

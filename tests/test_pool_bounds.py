@@ -70,6 +70,19 @@ async def test_a_timeout_names_the_search_and_the_last_failure(sim, monkeypatch)
         assert isinstance(timed_out.value.__cause__, err.OperationalError)
 
 
+async def test_a_timeout_of_who_wants_one_instance_names_its_last_failure(sim, monkeypatch):
+    """That of the role which the instance has."""
+    async with pooled(sim, monkeypatch) as pool:
+        held = await pool.acquire(instance="db-2")
+        await sim.limit_connections(1, "db-2")
+
+        with pytest.raises(errors.PoolTimeout, match="Too many connections") as timed_out:
+            await pool.acquire(instance="db-2", timeout=3)
+
+        assert isinstance(timed_out.value.__cause__, err.OperationalError)
+        pool.release(held)
+
+
 async def test_the_limit_of_one_call_is_for_all_of_it(sim, monkeypatch):
     """Queue, connect and all; others keep theirs."""
     loop = asyncio.get_running_loop()

@@ -7,8 +7,10 @@ import contextlib
 
 import pytest
 
+from aioaurora import errors, events
+from aioaurora._pool.hands import Hands
 from aioaurora.simulator import SimulatedCluster
-from tests.pools import CancelAt, assert_balanced, connections_at, pooled, quiet, run
+from tests.pools import CancelAt, assert_balanced, connections_at, pooled, quiet, run, told
 from tests.virtual import names
 
 MOST = 200
@@ -228,3 +230,28 @@ async def test_opening_for_who_is_gone_stops_with_the_pool(sim, monkeypatch):
 
         assert (pool.size, pool.freesize) == (3, 3)
         assert_balanced(pool)
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_a_pool_whose_task_has_died_says_so(sim, monkeypatch, is_cancelled):
+    """To whoever asks next, at once, and of an error with an event; it can be closed as any other."""
+    loop, log = asyncio.get_running_loop(), []
+
+    def broken(_hands):
+        raise KeyError("a fault of ours")
+
+    pool = await pooled(sim, monkeypatch, listeners=[log.append])
+    if is_cancelled:
+        pool._hands._root.cancel()
+    else:
+        monkeypatch.setattr(Hands, "_look_over", broken)
+        await asyncio.sleep(1.2)
+    await quiet()
+    asked_at = loop.time()
+
+    with pytest.raises(errors.PoolClosed, match="the pool of 'orders' has failed"):
+        await pool.acquire()
+
+    assert loop.time() == asked_at
+    assert len(told(events.PoolFailed, log)) == (not is_cancelled)
+    await asyncio.wait_for(pool.close(), 1)

@@ -115,6 +115,34 @@ async def test_nothing_is_dialled_while_the_writer_is_sought(sim, monkeypatch):
         assert pool.stats().waiting == 0
 
 
+@pytest.mark.parametrize("request_for", [{}, {"instance": "db-1"}])
+async def test_nothing_is_handed_out_of_a_writer_that_came_under_suspicion_in_on_acquire(sim, monkeypatch, request_for):
+    """The session is good: it is given back, clean, and handed out when the suspicion has passed."""
+    acquired = []
+
+    async def on_acquire(connection):
+        acquired.append(await run(connection, "SELECT @user"))
+        await run(connection, "SET @user = 'ann'")
+        if len(acquired) == 1:
+            await sim.hang("db-1")
+            await until(lambda: pool._books.sight.is_sought, 20)
+
+    async with pooled(sim, monkeypatch, on_acquire=on_acquire, callback_timeout=30) as pool:
+        await asyncio.sleep(2)
+        waiting = asyncio.create_task(pool.acquire(**request_for))
+        await until(lambda: pool._books.sight.is_sought, 20)
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+
+        await sim.heal()
+        connection = await asyncio.wait_for(waiting, 5)
+        assert not pool._books.sight.is_sought
+        assert acquired == [((None,),), ((None,),)]
+        assert pool.stats().opened == 1
+        await pool.release(connection)
+        assert_balanced(pool)
+
+
 async def test_readers_are_served_while_the_writer_is_sought(sim, monkeypatch):
     """They have nothing to do with it."""
     async with pooled(sim, monkeypatch) as pool:
@@ -225,6 +253,40 @@ async def test_too_many_connections_fail_nobody_who_can_wait(sim, monkeypatch):
         assert not waiting.done()
         pool.release(held)
         pool.release(await asyncio.wait_for(waiting, 0.1))
+
+
+async def test_who_wants_one_instance_is_served_as_soon_as_its_pause_is_over(sim, monkeypatch):
+    """Not only when the books are looked over, once in a second."""
+    loop = asyncio.get_running_loop()
+    async with pooled(sim, monkeypatch) as pool:
+        held = await pool.acquire(instance="db-2")
+        await sim.limit_connections(1, "db-2")
+        began_at = loop.time()
+        waiting = asyncio.create_task(pool.acquire(instance="db-2"))
+        await asyncio.sleep(0.05)
+        await sim.heal()
+        pool.release(await waiting)
+
+        assert pool.stats().failed == 1
+        assert loop.time() - began_at < 0.15
+        pool.release(held)
+
+
+async def test_a_timer_that_fires_early_ends_a_pause_all_the_same(sim, monkeypatch):
+    """As uvloop's do, which count whole milliseconds."""
+    loop = asyncio.get_running_loop()
+    call_at = loop.call_at
+    monkeypatch.setattr(loop, "call_at", lambda when, *call, **how: call_at(when - 0.0004, *call, **how))
+    async with pooled(sim, monkeypatch, minsize=0) as pool:
+        await sim.limit_connections(1, "db-1")
+        began_at = loop.time()
+        waiting = asyncio.create_task(pool.acquire())
+        await asyncio.sleep(0.05)
+        await sim.heal()
+        pool.release(await waiting)
+
+        assert pool.stats().failed == 1
+        assert loop.time() - began_at < 0.15
 
 
 async def test_a_connect_that_fails_for_good_is_told(sim, monkeypatch):

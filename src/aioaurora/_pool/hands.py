@@ -190,8 +190,6 @@ class Hands:
         connection = await self._cluster._connect(role, instance or config.instance, timeout_s, is_modest=True)
         try:
             await self.keeper.called(self._config.on_connect, connection)
-            if self._config.on_connect is not None and connection.is_in_transaction:
-                await connection.rollback()  # What it has read would be old for whoever leases it.
         except BaseException:
             connection.abort()
             raise
@@ -230,12 +228,14 @@ class Hands:
         )
         self.carry_out(self._books.failed(slot, self._loop.time(), is_final=is_final))
         if slot.side.waiting:
-            self._loop.call_at(slot.side.paused_until, self._go_on)
+            side, share = slot.side, slot.share
+            until = max(side.paused_until, share.paused_until) if slot.is_pinned else side.paused_until
+            self._loop.call_at(until, self._go_on, until)
 
-    def _go_on(self) -> None:
-        """Order what is lacking, now that a pause is over."""
+    def _go_on(self, paused_until: float) -> None:
+        """Order what is lacking, now that a pause is over; timers of uvloop may fire a moment before."""
         if not self._root.done():
-            self.carry_out(self._books.refreshed(self._loop.time()))
+            self.carry_out(self._books.refreshed(max(self._loop.time(), paused_until)))
 
     def _is_final(self, slot: Slot, error: BaseException) -> bool:
         """Tell whether those who wait need not: not while the next try may find the instance better."""
@@ -278,7 +278,7 @@ class Hands:
 
     async def _run(self) -> None:
         """Own every connect; look the books over once in a while."""
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             async with anyio.create_task_group() as group:
                 self._group = group
                 self._begun.set()
@@ -289,6 +289,10 @@ class Hands:
                 finally:  # Closed, or the loop ends.
                     self.close()
                     await self.keeper.end()
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:  # noqa: BLE001 - the outermost edge of a task; whoever asks next is told, too.
+            self._tell(error)
 
     def _look_over(self) -> None:
         try:

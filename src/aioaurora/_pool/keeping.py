@@ -9,6 +9,7 @@ Nothing is decided here. Whatever ends a cleaning or a ping, a cancellation too,
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 from pymysql import err
@@ -66,10 +67,15 @@ class Keeper:
 
     # --- before a lease ----------------------------------------------------------------------------------------
 
-    async def made_ready(self, slot: Slot, deadline: float) -> Connection | None:
-        """Look at a connection before it is handed out, ping it where it was idle for long; None: it is no good.
+    async def made_ready(self, slot: Slot, instance: str | None, deadline: float) -> Connection | None:
+        """Look at a connection before it is handed out, ping it where it was idle for long; None: another is needed.
 
         Cancelled, it closes the connection.
+
+        Args:
+            slot: What was leased.
+            instance: The only one that will do; None: any that serves the role.
+            deadline: Until when that may take.
         """
         connection: Connection = slot.connection
         idle_s = self._loop.time() - slot.idle_since
@@ -77,16 +83,18 @@ class Keeper:
         why = "it was idle for long" if is_old else _flaw(slot, idle_s)
         is_good = False
         try:
+            if not why and idle_s >= self._config.check_idle_after:
+                why = "it did not answer"
+                async with asyncio.timeout_at(min(deadline, self._loop.time() + self._ping_s)):
+                    await connection.check()
+                why = ""
+            if not why and not connection.lend():
+                why = "its server hung up"
             if not why:
-                if idle_s >= self._config.check_idle_after:
-                    why = "it did not answer"
-                    async with asyncio.timeout_at(min(deadline, self._loop.time() + self._ping_s)):
-                        await connection.check()
-                connection.lend()
                 why = "on_acquire failed"
-                await self.called(self._config.on_acquire, connection)
-                why = _flaw(slot)  # It may have got one meanwhile.
-                is_good = not why
+                is_in_time = await self.called(self._config.on_acquire, connection, deadline)
+                why = _flaw(slot) if is_in_time else "on_acquire took too long"  # It may have got one meanwhile.
+            is_good = not why
         except (err.MySQLError, OSError):
             if why == "on_acquire failed":
                 raise
@@ -94,20 +102,32 @@ class Keeper:
             if not is_good:
                 connection.park()
                 self._carry_out(self._books.discard(slot, why, self._loop.time()))
+        if is_good and not self._books.serves(slot, instance):  # Its instance has come under suspicion meanwhile.
+            connection.park()
+            self.take_back(slot)
+            is_good = False
         return connection if is_good else None
 
-    async def called(self, callback: Callable[[Any], Awaitable[object]] | None, connection: Connection) -> None:
-        """Await a user's callback, for `callback_timeout` at most."""
+    async def called(
+        self, callback: Callable[[Any], Awaitable[object]] | None, connection: Connection, deadline: float = math.inf
+    ) -> bool:
+        """Await a user's callback and end its transaction, for `callback_timeout` at most; False: the deadline came."""
         if callback is None:
-            return
+            return True
+        until = self._loop.time() + self._config.callback_timeout
         try:
-            async with asyncio.timeout(self._config.callback_timeout) as limit:
+            async with asyncio.timeout_at(min(deadline, until)) as limit:
                 await callback(connection)
+                if connection.is_in_transaction:
+                    await connection.rollback()  # What it has read would be old for whoever leases it.
         except TimeoutError:
             if not limit.expired():
                 raise
+            if deadline < until:
+                return False
             phase = getattr(callback, "__name__", "a callback")
             raise ConnectTimeout(connection.instance, phase=phase, waited_s=self._config.callback_timeout) from None
+        return True
 
     # --- after a lease -----------------------------------------------------------------------------------------
 
@@ -126,17 +146,19 @@ class Keeper:
         else:
             slot.uses += 1  # The lease is over: the end of its block finds another one.
             task = self._loop.create_task(self._tidied(slot), name="aioaurora tidies a connection")
-            task.add_done_callback(lambda _: self._given_up(slot))
-            self._tidying[slot] = task
+            if not task.done():  # An eager one may be.
+                self._tidying[slot] = task
+                task.add_done_callback(lambda task: self._given_up(slot, task))
             return task
         return None
 
     def _must_tidy(self, connection: Connection) -> bool:
         return self._config.on_release is not None or connection.needs_tidying(self._config.reset)
 
-    def _given_up(self, slot: Slot) -> None:
+    def _given_up(self, slot: Slot, task: asyncio.Task[None]) -> None:
         """Close a connection whose cleaning was cancelled before it began."""
-        if self._tidying.pop(slot, None) is not None:
+        if self._tidying.get(slot) is task:  # Else it has ended by itself; the next one may be under way.
+            del self._tidying[slot]
             self._carry_out(self._books.discard(slot, "the pool was closed", self._loop.time()))
 
     async def _tidied(self, slot: Slot) -> None:
@@ -152,7 +174,7 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - the outermost edge of a task; a callback may raise anything.
             why = f"it could not be made clean: {sentence_of(error)}"
         finally:
-            del self._tidying[slot]
+            self._tidying.pop(slot, None)
             now = self._loop.time()
             is_fit = is_clean and connection.is_fit()
             self._carry_out(self._books.give_back(slot, now) if is_fit else self._books.discard(slot, why, now))
@@ -175,7 +197,8 @@ class Keeper:
                 await connection.tidy("never")
 
     async def _lent_to(self, callback: Callable[[Any], Awaitable[object]], connection: Connection) -> None:
-        connection.lend()
+        if not connection.lend():
+            raise err.InterfaceError(0, "its server hung up")
         try:
             await callback(connection)
         finally:

@@ -100,15 +100,17 @@ class Leases(Units):
         self._counts.in_line += 1
         connection, has_waited = None, False
         while connection is None:
-            if self._is_refusing:
+            if self._is_refusing or self._books.is_closing:
                 self._refuse()
             side = self._side(role, instance)
-            slot = self._books.take(side, instance)
+            slot = self._books.take(side, instance) if self._loop.time() < deadline else None
             if slot is None:
+                if not has_waited:
+                    self._refuse_to_wait(side)
                 has_waited = True
                 wanted = side.role if role is not None or instance is None else None
                 slot = await self._waited(side, wanted, instance, asked_at=asked_at, deadline=deadline)
-            connection = await self._keeper.made_ready(slot, deadline)
+            connection = await self._keeper.made_ready(slot, instance, deadline)
         self._served(connection, side, self._loop.time() - asked_at if has_waited else None)
         return connection
 
@@ -145,10 +147,8 @@ class Leases(Units):
                 wanted = Role.WRITER
         return sides[wanted]
 
-    async def _waited(
-        self, side: Side, role: Role | None, instance: str | None, *, asked_at: float, deadline: float
-    ) -> Slot:
-        """Stand in line until there is a slot."""
+    def _refuse_to_wait(self, side: Side) -> None:
+        """Refuse who comes new into a line that is too long, or has waited in vain for too long."""
         most = self._config.max_waiting
         waiting = self._books.waiting
         try:
@@ -159,8 +159,15 @@ class Leases(Units):
         except err.MySQLError:
             self._counts.refused += 1
             raise
+
+    async def _waited(
+        self, side: Side, role: Role | None, instance: str | None, *, asked_at: float, deadline: float
+    ) -> Slot:
+        """Stand in line until there is a slot."""
         waiter = Waiter(role, instance, asked_at=asked_at, deadline=deadline, timed_out=self._timed_out)
-        self._hands.carry_out(self._books.wait(waiter, side, self._loop.time()))
+        now = self._loop.time()
+        if now < deadline:  # Else there is nothing to open for him.
+            self._hands.carry_out(self._books.wait(waiter, side, now))
         try:
             slot = await waiter.future
         except BaseException:
@@ -185,7 +192,8 @@ class Leases(Units):
         self._counts.timed_out += 1
         waited_s = self._loop.time() - waiter.asked_at
         self._emit(kinds.PoolTimedOut(cluster=self.topology.cluster, role=waiter.role, waited_s=waited_s))
-        failure, phase = self._hands.failures[waiter.role], self._hands.phase
+        side, phase = self._books.side_of(waiter.role, waiter.instance), self._hands.phase
+        failure = self._hands.failures[side.role]
         sentence = shortage(self._books, self.topology, waiter, waited_s=waited_s, phase=phase, failure=failure)
         error = PoolTimeout(sentence, waited_s=waited_s)
         error.__cause__ = failure
@@ -199,6 +207,9 @@ class Leases(Units):
             self._counts.in_line += is_new
             state = "closed" if self._finishing is not None else "being drained"
             raise PoolClosed(f"the pool of {self.topology.cluster!r} is {state}: it takes no new work")
+        if self._books.is_closing:
+            self._counts.refused += 1
+            raise PoolClosed(f"the pool of {self.topology.cluster!r} has failed: make a new one")
 
     def _refuse_elsewhere(self) -> None:
         if self._process != kernel.process.id:
