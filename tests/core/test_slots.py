@@ -1171,25 +1171,3 @@ def test_line_forgets_who_gave_up_behind_one_who_is_patient():
     assert line.first is patient
     assert len(line) == 1
     assert len(line._queue) < 50
-
-
-# --- another default ------------------------------------------------------------------------------------------------
-
-
-def test_another_default_role_takes_over_what_is_there():
-    """A plain server is found to be one when some have asked already: they do not count twice (DESIGN 6)."""
-    desk = Desk(known=False, maxsize=4)
-    leased, given_back, waiting, pinned = desk.ask(), desk.ask(), desk.ask(), desk.ask(role=None, instance="db-1")
-    for slot in desk.opening[:2]:
-        desk.arrive(slot)
-    desk.give_back(given_back)
-    old, new = desk.books.sides[W], desk.books.sides[None]
-
-    desk.books.mean(None)
-    desk.do(desk.books.refreshed(desk.now))
-
-    assert (old.size, old.opening, old.leased, old.idle, old.waiting) == (0, 0, 0, 0, 0)
-    assert desk.books.default_side is new
-    assert new.size == len(desk.books.slots) <= 4
-    desk.arrive_all()
-    assert all(each.slot.side is new for each in (leased, waiting, pinned))

@@ -67,20 +67,13 @@ class Serving:
         }
         self._writers, self._readers = self.sides[Role.WRITER], self.sides[Role.READER]
         self._readers.maxsize = limits.reader_maxsize if default is not Role.READER else limits.maxsize
-        self.default_side = self.sides[default]
         self.mean(default)
         for side in self.sides.values():
             self._see(side, 0.0)
 
     def mean(self, default: Role | None) -> None:
-        """Take the default role to be this from now on; it is the one that `minsize` is kept for.
-
-        What the old one had moves there, as do those who wait for it: one limit holds for all of them.
-        """
-        old, new = self.default_side, self.sides[default]
-        self.default, self.default_side = default, new
-        if new is not old:
-            self._take_over(old, new)
+        """Take the default role to be this from now on; it is the one that `minsize` is kept for."""
+        self.default, self.default_side = default, self.sides[default]
         for role, side in self.sides.items():
             least = self.limits.reader_minsize if role is Role.READER else 0
             side.minsize = 0 if self.is_draining else self.limits.minsize if role is default else least
@@ -213,24 +206,6 @@ class Serving:
             slot.share.idle.remove(slot)
             home.idle.append(slot)
         slot.share = home
-
-    def _take_over(self, old: Side, new: Side) -> None:
-        """Let a side have the slots of another, and those who wait there."""
-        for slot in [each for each in self.slots if each.side is old]:
-            slot.uncount()
-            share = new.share(slot.share.id) if slot.where is OPENING else self._share(new, slot.instance)
-            slot.side, slot.share = new, share
-            old.size, new.size = old.size - 1, new.size + 1
-            if slot.where is OPENING:
-                share.opening, new.opening = share.opening + 1, new.opening + 1
-            elif slot.where is LEASED:
-                share.leased += 1
-            else:
-                share.idle.append(slot)
-        for waiter in [*old.line, *(each for line in old.pinned.values() for each in line)]:
-            old.leave(waiter)
-            waiter.role = new.role
-            new.join(waiter)
 
     def _forget_empty(self) -> None:
         """Drop the shares of instances that are gone."""
