@@ -37,7 +37,8 @@ class PoolConfig:
         max_lag: Readers further behind than this serve nobody. Default None: no limit.
         reader_fallback: Whether the writer serves requests for a reader while there is none. Default True.
         fallback_share: Part of the writer's `maxsize` that such requests may take, above 0, at most 1. Default 0.25.
-        max_waiting: How many may wait for a connection; the next one is refused at once. Default None: no limit.
+        max_waiting: How many may wait for a connection, those for whom one is being opened too; the next one is refused
+            at once. Default None: no limit.
         max_lifetime: Age at which a connection is replaced, less up to a tenth by lot. Default 1800; None: never.
         max_idle: Idle time after which a connection above `minsize` is closed. Default 600; None: never.
         pool_recycle: Idle time after which any connection is closed, as aiomysql has it. Default -1: never.
