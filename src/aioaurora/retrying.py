@@ -123,13 +123,13 @@ class Unit:
     """One unit of work, from its first attempt to its last."""
 
     def __init__(self, lender: Lender, options: Options) -> None:
-        self.is_over = False
+        self.is_over: bool = False
         self.failure: Exception | None = None  # What the next attempt comes after.
         self._under_way = contextlib.ExitStack()
         self._lender, self._options = lender, options
         self._loop = asyncio.get_running_loop()
         self._deadline = lender.deadline(options.timeout)
-        self.attempting = Attempting(
+        self.attempting: Attempting = Attempting(
             deadline=self._deadline, stop=options.stop, wait=options.wait, before_sleep=options.before_sleep
         )
         self._may_run_again = True

@@ -33,7 +33,7 @@ class Attempting:
         wait: Callable[[tenacity.RetryCallState], float] | None = None,
         before_sleep: Callable[[tenacity.RetryCallState], Any] | None = None,
     ) -> None:
-        self.number = 1
+        self.number: int = 1
         self._deadline, self._stop, self._wait, self._before_sleep = deadline, stop, wait, before_sleep
         self._began_at = time.monotonic()  # tenacity's clock.
         self._loop: tenacity.AsyncRetrying | None = None
