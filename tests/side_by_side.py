@@ -1,6 +1,6 @@
-"""Run the tests in two processes: what is on virtual time computes while what is on real time waits, one at a time.
+"""Run the tests in two processes at a time: what is on real time waits, one test at a time, while others compute.
 
-`python tests/side_by_side.py [arguments for pytest]`; what the second one says is shown after the first one's.
+`python tests/side_by_side.py [arguments for pytest]`; what each process says is shown when it has ended.
 """
 
 from __future__ import annotations
@@ -8,25 +8,32 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 ON_REAL_TIME = "real_time or loops"
+# On virtual time, in parts that take about as long as each other; by the names of files.
+POOL, UNITS = "test_pool", "test_units or test_books or test_slots or test_mutants"
+JOBS = (
+    ["-m", ON_REAL_TIME],
+    ["-m", f"not ({ON_REAL_TIME})", "-k", f"not ({POOL} or {UNITS})"],
+    ["-m", f"not ({ON_REAL_TIME})", "-k", f"{POOL} and not ({UNITS})"],
+    ["-m", f"not ({ON_REAL_TIME})", "-k", UNITS],
+)
 
 
 def main() -> int:
-    """Give the worse exit status of the two."""
-    command = [sys.executable, "-m", "pytest", *sys.argv[1:], "-m"]
+    """Give the worst exit status."""
+    with ThreadPoolExecutor(max_workers=2) as workers:
+        return max(workers.map(_status, JOBS))
+
+
+def _status(options: list[str]) -> int:
     with tempfile.TemporaryFile() as told:
-        waiting = subprocess.Popen([*command, ON_REAL_TIME], stdout=told, stderr=told)
-        try:
-            status = subprocess.run([*command, f"not ({ON_REAL_TIME})"], check=False).returncode
-        except BaseException:
-            waiting.terminate()
-            raise
-        finally:
-            waiting.wait()
+        command = [sys.executable, "-m", "pytest", *sys.argv[1:], *options]
+        status = subprocess.run(command, stdout=told, stderr=told, check=False).returncode
         told.seek(0)
         print(told.read().decode(errors="replace"), flush=True)
-    return status or waiting.returncode
+    return status
 
 
 if __name__ == "__main__":

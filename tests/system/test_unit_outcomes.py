@@ -28,7 +28,7 @@ from aioaurora.simulator.wire import EngineError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-TIMES = int(os.environ.get("AIOAURORA_OUTCOMES", "2"))
+TIMES = int(os.environ.get("AIOAURORA_OUTCOMES", "1"))
 pytestmark = [pytest.mark.needs("mariadbd"), pytest.mark.timeout(60 + 10 * TIMES)]
 
 NOTHING, REFUSED, BACK, UNKNOWN = Outcome
