@@ -39,7 +39,8 @@ hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.register_profile(
     "unshrunk", deadline=None, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
 )
-hypothesis.settings.load_profile("house")
+hypothesis.settings.register_profile("brief", deadline=None, max_examples=20)
+hypothesis.settings.load_profile(os.environ.get("AIOAURORA_HYPOTHESIS", "house"))
 sys.addaudithook(running.refuse_outside)
 
 

@@ -372,4 +372,4 @@ class Life(stateful.RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = hypothesis.settings(max_examples=100, stateful_step_count=40)
+TestLife.settings = hypothesis.settings(stateful_step_count=40)
