@@ -132,6 +132,3 @@ class PoolConfig:
             max_lag=self.max_lag,
             lent_most=lent_most,
         )
-
-
-NAMES = frozenset(each.name for each in dataclasses.fields(PoolConfig))
