@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from aioaurora._core.shares import LEASED
@@ -17,31 +19,22 @@ if TYPE_CHECKING:
     from aioaurora.connection import Connection
     from aioaurora.errors import Role
 
+_SPARE = 16
+
 
 class Waiter:
     """One who stands in line for a slot, until a deadline."""
 
-    __slots__ = ("_is_late", "_timer", "asked_at", "deadline", "future", "instance", "role")
+    __slots__ = ("asked_at", "deadline", "future", "instance", "role")
 
     role: Role | None
     instance: str | None
     asked_at: float
     deadline: float
 
-    def __init__(
-        self,
-        role: Role | None,
-        instance: str | None,
-        *,
-        asked_at: float,
-        deadline: float,
-        timed_out: Callable[[Waiter], None],
-    ) -> None:
+    def __init__(self, role: Role | None, instance: str | None, *, asked_at: float, deadline: float) -> None:
         self.role, self.instance, self.asked_at, self.deadline = role, instance, asked_at, deadline
-        loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Slot] = loop.create_future()
-        self._timer = loop.call_at(deadline, self._expire, timed_out)
-        self._is_late = False
+        self.future: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
 
     def still_wants(self) -> bool:
         """Tell whether it would take a slot now."""
@@ -58,23 +51,70 @@ class Waiter:
 
     def leave(self) -> Slot | None:
         """Stop waiting; gives back the slot that it got and cannot use."""
-        self._timer.cancel()
         future = self.future
         if future.cancel() or future.cancelled() or future.exception() is not None:
             return None
         return future.result()
 
-    def settle(self) -> None:
-        """Be served: no deadline any more."""
-        self._timer.cancel()
 
-    def _expire(self, timed_out: Callable[[Waiter], None]) -> None:
-        loop = asyncio.get_running_loop()
-        if not self._is_late and loop.time() - self.deadline > OUR_LATENESS_S:
-            self._is_late = True  # Our loop stood still: what has arrived meanwhile comes first (case 36).
-            self._timer = loop.call_later(OUR_LATENESS_S, self._expire, timed_out)
-        elif not self.future.done():
-            timed_out(self)
+class Deadlines:
+    """Ends each wait at its deadline, by one timer for them all: nearly every wait ends long before.
+
+    Args:
+        expire: Ends the wait of who still waits.
+    """
+
+    __slots__ = ("_expire", "_is_late", "_joined", "_loop", "_queue", "_rings_at", "_timer", "_waiting")
+
+    def __init__(self, expire: Callable[[Waiter], None]) -> None:
+        self._expire = expire
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_at, self._is_late = math.inf, False
+        self._joined = self._waiting = 0
+        # A heap; has those whose wait is over, too, until they would be first or are too many.
+        self._queue: list[tuple[float, int, Waiter]] = []
+
+    def join(self, waiter: Waiter) -> None:
+        """Look after one more."""
+        self._joined, self._waiting = self._joined + 1, self._waiting + 1
+        heapq.heappush(self._queue, (waiter.deadline, self._joined, waiter))
+        if waiter.deadline < self._rings_at:
+            self._arm(waiter.deadline)
+
+    def leave(self) -> None:
+        """Hear that a wait is over, however it ended."""
+        self._waiting -= 1
+        queue = self._queue
+        if not self._waiting:
+            queue.clear()
+            self._disarm()
+        elif len(queue) > 2 * self._waiting + _SPARE:
+            queue[:] = [entry for entry in queue if entry[2].still_wants()]
+            heapq.heapify(queue)
+
+    def _arm(self, when: float) -> None:
+        self._disarm()
+        self._timer, self._rings_at = self._loop.call_at(when, self._ring), when
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._rings_at, self._is_late = None, math.inf, False
+
+    def _ring(self) -> None:
+        queue, now = self._queue, self._loop.time()
+        if not self._is_late and now - self._rings_at > OUR_LATENESS_S:
+            self._arm(now + OUR_LATENESS_S)  # Our loop stood still: what has arrived meanwhile comes first (case 36).
+            self._is_late = True
+            return
+        self._disarm()
+        while queue and (queue[0][0] <= now or not queue[0][2].still_wants()):
+            _, _, waiter = heapq.heappop(queue)
+            if waiter.still_wants():
+                self._expire(waiter)
+        if queue:
+            self._arm(queue[0][0])
 
 
 class Leasing(Protocol):

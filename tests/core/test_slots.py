@@ -12,10 +12,10 @@ from aioaurora._core.sight import Sight
 from tests.core.counter import Desk, R, W, sight
 
 
-def ready(count=1, *, role=W, **options):
-    """Books with so many idle slots of a role."""
+def ready(count=1, *, role=W, instances=(), **options):
+    """Books with so many idle slots of a role, or of these instances."""
     desk = Desk(**options)
-    customers = [desk.ask(role=role) for _ in range(count)]
+    customers = [desk.ask(role=role, instance=each) for each in instances or [None] * count]
     desk.arrive_all()
     for each in customers:
         desk.give_back(each)
@@ -1171,3 +1171,91 @@ def test_line_forgets_who_gave_up_behind_one_who_is_patient():
     assert line.first is patient
     assert len(line) == 1
     assert len(line._queue) < 50
+
+
+# --- what only a case of its own shows -----------------------------------------------------------------------------
+
+
+def test_slot_of_a_reader_that_serves_nobody_is_not_handed_to_who_takes_any():
+    """Though there is one reader that would serve, and it has nothing."""
+    desk = Desk(max_lag=1.0, reader_maxsize=1)
+    holder = desk.ask(role=R, instance="db-3")
+    desk.arrive_all()
+    waiting = desk.ask(role=R)
+    desk.settle(sight(lags={"db-3": 5.0}))
+
+    desk.give_back(holder)
+
+    assert waiting.slot is None
+    assert desk.orders == ["db-2"]
+
+
+def test_connects_to_one_instance_are_limited():
+    """The rest are ordered when those have come."""
+    desk = Desk(connecting=2)
+    for _ in range(5):
+        desk.ask()
+    assert len(desk.opening) == 2
+
+    desk.arrive(desk.opening[0])
+
+    assert len(desk.opening) == 2
+
+
+def test_place_is_made_by_who_was_idle_for_longest():
+    """His caches are the coldest."""
+    desk = ready(2, role=R, instances=("db-2", "db-2"), reader_maxsize=2)
+    first, last = desk.side(R).shares["db-2"].idle
+
+    desk.ask(role=R, instance="db-3")
+
+    assert [slot for slot, _ in desk.closed] == [first]
+    assert last.where is IDLE
+
+
+def test_place_is_made_by_who_serves_nobody():
+    """However few he has: a reader that is too far behind."""
+    desk = ready(3, role=R, instances=("db-2", "db-2", "db-3"), reader_maxsize=3, max_lag=1.0)
+    desk.settle(sight("db-1", ["db-2", "db-3", "db-4"], lags={"db-3": 5.0}))
+
+    desk.ask(role=R, instance="db-4")
+
+    assert [slot.instance for slot, _ in desk.closed] == ["db-3"]
+
+
+def test_reader_is_missed_no_more_once_the_books_were_looked_over():
+    """Else it would be given connections for a rush that was over long ago."""
+    desk = ready(
+        1, role=R, instances=("db-2",), strategy=lambda shares, _: sorted(shares, key=lambda each: each.id != "db-3")
+    )
+    desk.give_back(desk.ask(role=R))
+    desk.tick()
+    assert desk.orders == ["db-3"]
+    slot = desk.opening[0]
+    desk.arrive(slot)
+    desk.do(desk.books.discard(slot, "it was idle for long", desk.now))
+
+    for _ in range(3):
+        desk.tick()
+
+    assert not desk.opening
+
+
+def test_connect_under_way_counts_as_busy():
+    """Else all who come at once would be led to the same reader."""
+    desk = Desk()
+    desk.ask(role=R, instance="db-2")
+
+    share = desk.side(R).shares["db-2"]
+
+    assert (share.leased, share.opening, share.busy) == (0, 1, 1)
+
+
+def test_nothing_is_opened_by_a_name_that_leads_to_no_reader():
+    """A custom endpoint whose members are all gone, or have become writers."""
+    desk = Desk()
+    desk.settle(sight(is_custom=True, readers=()))
+
+    desk.ask(role=R)
+
+    assert not desk.opening

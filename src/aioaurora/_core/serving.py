@@ -62,8 +62,7 @@ class Serving:
         self._turn = 0
         self._measures = strategy is nearest
         self.sides = {
-            role: Side(role, 0, limits.maxsize, limits.lent_most if role is Role.WRITER else 0)
-            for role in (Role.WRITER, Role.READER, None)
+            role: Side(role, 0, limits.maxsize, limits.lent_most) for role in (Role.WRITER, Role.READER, None)
         }
         self._writers, self._readers = self.sides[Role.WRITER], self.sides[Role.READER]
         self._readers.maxsize = limits.reader_maxsize if default is not Role.READER else limits.maxsize

@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aioaurora._core.line import Line
+from aioaurora._core.line import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -173,7 +173,7 @@ class Share(Paced):
 
 
 @dataclass(slots=True, eq=False)
-class Side(Paced):
+class Side(Paced, Lines):
     """The part of the pool that serves one role.
 
     Attributes:
@@ -182,10 +182,6 @@ class Side(Paced):
         shares: By the instances' ids.
         candidates: Shares that may serve a request now.
         able: Ids of the instances that may serve who asks for one by its id.
-        line: Who waits and takes any slot.
-        pinned: Who waits for one instance and no other, by its id.
-        guests: Who waits for a reader, of which there is none; served last, and only within `lent_most`.
-        waiting: How many wait in all of these.
         lent: How many slots requests for a reader have.
     """
 
@@ -196,11 +192,6 @@ class Side(Paced):
     shares: dict[str, Share] = field(default_factory=dict)
     candidates: list[Share] = field(default_factory=list)
     able: frozenset[str] = frozenset()
-    line: Line = field(default_factory=Line)
-    pinned: dict[str, Line] = field(default_factory=dict)
-    guests: Line = field(default_factory=Line)
-    waiting: int = 0
-    arrivals: int = 0
     lent: int = 0
     size: int = 0
     opening: int = 0
@@ -211,6 +202,16 @@ class Side(Paced):
         return sum(len(share.idle) for share in self.shares.values())
 
     @property
+    def is_full(self) -> bool:
+        """Whether there is neither room for one more, nor an idle slot that could make room."""
+        if self.size < self.maxsize:
+            return False
+        for share in self.shares.values():  # noqa: SIM110 - all who wait come by here: a generator costs double.
+            if share.idle:
+                return False
+        return True
+
+    @property
     def leased(self) -> int:
         """How many slots are leased."""
         return sum(share.leased for share in self.shares.values())
@@ -219,64 +220,7 @@ class Side(Paced):
         """Give the share of an instance; makes it."""
         return self.shares.get(instance_id) or self.shares.setdefault(instance_id, Share(instance_id, weight))
 
-    # --- who waits ---------------------------------------------------------------------------------------------
-
-    @property
-    def lines(self) -> list[Line]:
-        """All lines."""
-        return [self.line, *self.pinned.values(), self.guests]
-
-    def join(self, waiter: Waiter[Slot], *, as_guest: bool = False) -> None:
-        """Let somebody stand in line, by the time when he asked."""
-        self.arrivals += 1
-        self.waiting += 1
-        if as_guest:
-            self.guests.join(waiter, self.arrivals)
-        elif waiter.instance is None:
-            self.line.join(waiter, self.arrivals)
-        else:
-            self.pinned.setdefault(waiter.instance, Line()).join(waiter, self.arrivals)
-
-    def leave(self, waiter: Waiter[Slot]) -> bool:
-        """Take somebody out of line; says whether he stood there."""
-        instance = waiter.instance
-        if instance is None:
-            has_left = self.line.leave(waiter) or self.guests.leave(waiter)
-        else:
-            line = self.pinned.get(instance)
-            has_left = line is not None and line.leave(waiter)
-            if not line and instance in self.pinned:
-                del self.pinned[instance]
-        self.waiting -= has_left
-        return has_left
-
-    def _first(self, line: Line | None) -> Line | None:
-        """Drop from the head of a line who would take nothing now; gives it if somebody is left."""
-        while line:
-            waiter = line.first
-            if waiter is None or waiter.still_wants():
-                return line
-            self.leave(waiter)
-        return None
-
-    def next_for(self, instance: str | None, *, serves_all: bool, serves_one: bool) -> Waiter[Slot] | None:
-        """Take out of line the first who wants a slot of this instance."""
-        line = self._first(self.line) if serves_all else None
-        if self.pinned and serves_one:
-            other = self._first(self.pinned.get(instance or ""))
-            if other is not None and (line is None or other.place < line.place):
-                line = other
-        return self._taken(line)
-
-    def next_guest(self) -> Waiter[Slot] | None:
-        """Take out of line the first who would take a writer's slot in place of a reader's."""
-        return self._taken(self._first(self.guests)) if self.lent < self.lent_most else None
-
-    def _taken(self, line: Line | None) -> Waiter[Slot] | None:
-        waiter = line.first if line is not None else None
-        if waiter is not None:
-            self.leave(waiter)
-        return waiter
+    # --- what is lacking ---------------------------------------------------------------------------------------
 
     def lacking(self, serving: Sequence[Share]) -> Iterator[tuple[str | None, int]]:
         """Say how many must be opened: for each instance, then, as None, for whichever it is.

@@ -229,9 +229,11 @@ class Books(Serving):
         side, share = slot.side, slot.share
         if not side.waiting:
             return None
-        serves_all = share in side.candidates and share in self._order(side)
+        candidates = side.candidates
+        is_alone = len(candidates) == 1
+        serves_all = candidates[0] is share if is_alone else share in candidates and share in self._order(side)
         waiter = side.next_for(slot.instance, serves_all=serves_all, serves_one=self._serves_one(share, side))
-        if waiter is None and serves_all:
+        if waiter is None and serves_all and side.lent < side.lent_most:
             waiter = side.next_guest()
             if waiter is not None:
                 slot.is_lent, side.lent = True, side.lent + 1
@@ -269,9 +271,7 @@ class Books(Serving):
 
     def _grown(self, side: Side, now: float) -> list[Command]:
         """Order what those who wait need, and what `minsize` asks for, as far as the limit lets."""
-        if self.is_closing or now < side.paused_until or not self._may_open(side):
-            return []
-        if side.size >= side.maxsize and not side.idle:
+        if side.is_full or self.is_closing or now < side.paused_until or not self._may_open(side):
             return []
         commands: list[Command] = []
         for instance, count in side.lacking(self._order(side)):

@@ -23,7 +23,7 @@ from aioaurora._pool.sticky import sticky_of
 from aioaurora.errors import ConfigurationError, PoolClosed, PoolTimeout, Role, TooManyWaiting, WrongLoop, WrongProcess
 from aioaurora.retrying import is_going_on
 from aioaurora.units import Units
-from aioaurora.waiting import Waiter
+from aioaurora.waiting import Deadlines, Waiter
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -55,6 +55,7 @@ class Leases(Units):
         self._keeper = self._hands.keeper
         self._seeker = cluster._begun().seeker
         self._loop, self._process = asyncio.get_running_loop(), kernel.process.id
+        self._deadlines = Deadlines(self._timed_out)
         self._is_refusing = False
         self._asked_at = -math.inf
         self._finishing: asyncio.Task[None] | None = None
@@ -84,12 +85,11 @@ class Leases(Units):
         slot = books.take(side, instance)
         if slot is None:
             return None
-        connection: Connection = slot.connection
-        idle_s = self._loop.time() - slot.idle_since
-        if idle_s >= self._checks_after or not connection.lend(idle_s):
+        connection = self._lent(slot)
+        if connection is None:
             books.put_by(slot)
-            return None
-        self._counts.at_once += 1
+        else:
+            self._counts.at_once += 1
         return connection
 
     async def in_line(self, role: Role | str | None, instance: str | None, timeout_s: float | None) -> Connection:
@@ -103,14 +103,25 @@ class Leases(Units):
             if self._is_refusing or self._books.is_closing:
                 self._refuse()
             side = self._side(role, instance)
-            slot = self._books.take(side, instance) if self._loop.time() < deadline else None
+            now = self._loop.time()
+            slot = self._books.take(side, instance) if now < deadline else None
             if slot is None:
                 if not has_waited:
                     self._refuse_to_wait(side)
                 has_waited = True
                 wanted = side.role if role is not None or instance is None else None
-                slot = await self._waited(side, wanted, instance, asked_at=asked_at, deadline=deadline)
-            connection = await self._keeper.made_ready(slot, instance, deadline)
+                waiter = self._queued(side, Waiter(wanted, instance, asked_at=asked_at, deadline=deadline), now)
+                try:
+                    slot = await waiter.future
+                except BaseException:
+                    self._left(waiter)
+                    raise
+                finally:
+                    self._deadlines.leave()
+            is_fresh = not slot.stale and self._books.serves(slot, instance)
+            connection = self._lent(slot) if is_fresh else None
+            if connection is None:
+                connection = await self._keeper.made_ready(slot, instance, deadline)
         self._served(connection, side, self._loop.time() - asked_at if has_waited else None)
         return connection
 
@@ -132,6 +143,12 @@ class Leases(Units):
 
     # --- inside ------------------------------------------------------------------------------------------------
 
+    def _lent(self, slot: Slot) -> Connection | None:
+        """Let a leased connection be used that needs no more than a look; None: it needs more, or is no good."""
+        connection: Connection = slot.connection
+        idle_s = self._loop.time() - slot.idle_since
+        return connection if idle_s < self._checks_after and connection.lend(idle_s) else None
+
     def _side(self, role: Role | str | None, instance: str | None) -> Side:
         """Give the side of the books that serves a request."""
         sides = self._books.sides
@@ -150,9 +167,8 @@ class Leases(Units):
     def _refuse_to_wait(self, side: Side) -> None:
         """Refuse who comes new into a line that is too long, or has waited in vain for too long."""
         most = self._config.max_waiting
-        waiting = self._books.waiting
         try:
-            if most is not None and waiting >= most:
+            if most is not None and (waiting := self._books.waiting) >= most:
                 raise TooManyWaiting(f"{waiting} wait for a connection already: {self!r}", waiting=waiting)
             if side.role is not None:
                 self._seeker.refuse_late_comer(side.role)
@@ -160,24 +176,19 @@ class Leases(Units):
             self._counts.refused += 1
             raise
 
-    async def _waited(
-        self, side: Side, role: Role | None, instance: str | None, *, asked_at: float, deadline: float
-    ) -> Slot:
-        """Stand in line until there is a slot."""
-        waiter = Waiter(role, instance, asked_at=asked_at, deadline=deadline, timed_out=self._timed_out)
-        now = self._loop.time()
-        if now < deadline:  # Else there is nothing to open for him.
+    def _queued(self, side: Side, waiter: Waiter, now: float) -> Waiter:
+        """Put somebody into line."""
+        if now < waiter.deadline:  # Else there is nothing to open for him.
             self._hands.carry_out(self._books.wait(waiter, side, now))
-        try:
-            slot = await waiter.future
-        except BaseException:
-            self._books.give_up(waiter)
-            unused = waiter.leave()
-            if unused is not None:
-                self._hands.carry_out(self._books.give_back(unused, self._loop.time()))
-            raise
-        waiter.settle()
-        return slot
+        self._deadlines.join(waiter)
+        return waiter
+
+    def _left(self, waiter: Waiter) -> None:
+        """See to it that nobody who has left keeps a place or a slot."""
+        self._books.give_up(waiter)
+        unused = waiter.leave()
+        if unused is not None:
+            self._hands.carry_out(self._books.give_back(unused, self._loop.time()))
 
     def _served(self, connection: Connection, side: Side, waited_s: float | None) -> None:
         self._counts.later += 1
