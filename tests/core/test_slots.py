@@ -1259,3 +1259,22 @@ def test_nothing_is_opened_by_a_name_that_leads_to_no_reader():
     desk.ask(role=R)
 
     assert not desk.opening
+
+
+def test_large_pool_is_balanced_by_more_connects_at_a_time():
+    """By a twentieth of it in each look."""
+    prefers = "db-2"
+    desk = ready(
+        5,
+        role=R,
+        instances=["db-2"] * 5,
+        reader_maxsize=60,
+        strategy=lambda shares, _: sorted(shares, key=lambda each: each.id != prefers),
+    )
+    prefers = "db-3"
+    held = [desk.ask(role=R) for _ in range(5)]
+    assert {each.slot.instance for each in held} == {"db-2"}
+
+    desk.tick()
+
+    assert desk.orders == ["db-3"] * 3
