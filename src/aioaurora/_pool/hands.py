@@ -22,6 +22,7 @@ from aioaurora._core.failover import ReaderOnly, Unreached
 from aioaurora._core.shares import IDLE
 from aioaurora._core.sight import sight_of
 from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.driver import sentence_of
 from aioaurora._pool.keeping import Keeper
 from aioaurora.errors import AioauroraError, ConnectTimeout, NoReader, NoWriter, PoolClosed, PoolTimeout, Role
@@ -142,8 +143,9 @@ class Hands:
             match command:
                 case Open(slot):
                     if self._group is not None:
-                        self._opening[slot] = anyio.CancelScope()
-                        self._group.start_soon(self._open, slot)
+                        with as_in_a_task():
+                            self._opening[slot] = anyio.CancelScope()
+                            self._group.start_soon(self._open, slot)
                 case Hand(slot, waiter):
                     waiter.serve(slot)
                 case Close(slot, why):
