@@ -127,8 +127,6 @@ class Desk:
     def ask(self, name="", *, role=None, instance=None) -> Customer:
         """Ask for a slot, as a pool does."""
         books = self.books
-        if role is None and instance is None:
-            role = books.default
         side = books.side_of(role, instance)
         customer = Customer(name, role, instance, self.now)
         self.customers.append(customer)

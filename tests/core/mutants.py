@@ -266,6 +266,14 @@ MUTANTS = (
     Mutant(
         "serving", "limits.reader_maxsize if default is not Role.READER else limits.maxsize", "limits.reader_maxsize"
     ),
+    Mutant("serving", "if each.role is None and side is not new", "if side is not new"),
+    Mutant("serving", "if default is None and not new.size:", "if default is None:"),
+    Mutant("serving", "if default is None and not new.size:", "if not new.size:"),
+    Mutant("serving", "                    given_up.append(slot)\n", "                    pass\n"),
+    Mutant("serving", "        slot.side.size, side.size = slot.side.size - 1, side.size + 1\n", ""),
+    Mutant("serving", "key=lambda slot: slot.idle_since", "key=lambda slot: -slot.idle_since"),
+    Mutant("serving", "return self.default_side if instance is None else self", "return self"),
+    Mutant("slots", "return given_up + self.refreshed(now)", "return given_up"),
     Mutant("serving", "instance_id in self.sight.instances else self.default", "True else self.default"),
     Mutant("serving", "return self._measures and any(", "return any("),
     Mutant("serving", "if share.benched_until <= now] or near", "if share.benched_until <= now]"),

@@ -225,8 +225,10 @@ class Life(stateful.RuleBasedStateMachine):
 
     @stateful.rule(role=st.sampled_from([W, None]))
     def mean(self, role):
-        self.books.mean(role)
-        self.desk.do(self.books.refreshed(self.desk.now))
+        old, new = self.books.default_side, self.books.sides[role]
+        moves = role is None and old is not new and not new.size
+        self.desk.do(self.books.mean(role, self.desk.now))
+        assert not moves or all(slot.side is not old or slot.where is OPENING for slot in self.books.slots)
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -288,6 +290,13 @@ class Life(stateful.RuleBasedStateMachine):
         for side in self.sides:
             assert not side.guests or self.books._has_no_reader
             assert all(line for line in side.pinned.values())
+
+    @stateful.invariant()
+    def a_waiter_stands_where_he_belongs(self):
+        default = self.books.default_side
+        for side in self.sides:
+            assert all(each.role is side.role or (each.role is None and side is default) for each in side.line)
+            assert all(each.role is R or (each.role is None and default.role is R) for each in side.guests)
 
     @stateful.invariant()
     def there_are_never_more_than_maxsize(self):

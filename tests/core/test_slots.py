@@ -1089,7 +1089,7 @@ def test_connection_that_nobody_waits_for_is_closed_by_a_drained_pool():
     desk.do(desk.books.drain())
 
     desk.arrive_all()
-    desk.books.mean(None)
+    desk.do(desk.books.mean(None, desk.now))
     desk.tick()
 
     assert not desk.books.slots
@@ -1115,10 +1115,102 @@ def test_default_role_is_what_minsize_is_kept_for():
     books = desk.books
     assert [books.sides[role].minsize for role in (W, R, None)] == [2, 1, 0]
 
-    books.mean(None)
+    desk.do(books.mean(None, desk.now))
 
     assert [books.sides[role].minsize for role in (W, R, None)] == [0, 1, 2]
     assert books.default_side is books.sides[None]
+
+
+def test_one_limit_holds_for_who_came_before_the_default_was_known():
+    """A plain server shows that it is one when some have asked already: what they have counts where others ask."""
+    desk = Desk(known=False, maxsize=3)
+    leased, returned, waiting, late = (desk.ask() for _ in range(4))
+    desk.arrive(desk.opening[0])
+    desk.arrive(desk.opening[0])
+    desk.give_back(returned)
+    assert waiting.slot is not None
+    old, new = desk.side(W), desk.side(None)
+
+    desk.do(desk.books.mean(None, desk.now))
+
+    assert (old.size, old.waiting, new.size, new.leased, new.waiting) == (0, 0, 3, 2, 1)
+    assert [slot.side for slot in desk.opening] == [new]
+    desk.arrive_all()
+    assert late.slot.side is new
+    assert desk.ask().slot is None
+    assert desk.books.default_side.size == 3
+    assert leased.slot.side is new
+
+
+def test_idle_slots_serve_the_new_default():
+    """The one that was used last first, as ever."""
+    desk = Desk(known=False, maxsize=3)
+    customers = [desk.ask() for _ in range(3)]
+    desk.arrive_all()
+    for each in reversed(customers):
+        desk.now += 1
+        desk.give_back(each)
+    last = desk.side(W).shares[""].idle[-1]
+
+    desk.do(desk.books.mean(None, desk.now))
+
+    assert desk.ask().slot is last
+    assert desk.side(None).idle == 2
+
+
+def test_who_asked_for_the_writer_gets_one_that_proved_to_be_it():
+    """Whatever the default has become meanwhile; the connect under way is asked for no role any more."""
+    desk = Desk(known=False, maxsize=1)
+    default, explicit = desk.ask(), desk.ask(role=W)
+
+    desk.do(desk.books.mean(None, desk.now))
+    assert {slot.side.role for slot in desk.opening} == {W, None}
+    desk.arrive_all()
+
+    assert default.slot.side is desk.side(None)
+    assert explicit.slot.side is desk.side(W)
+
+
+def test_slots_of_any_role_do_not_become_the_writers():
+    """They have not proved it: only who waits moves."""
+    desk = Desk(default=None, maxsize=2)
+    held = desk.ask()
+    desk.arrive_all()
+
+    desk.do(desk.books.mean(W, desk.now))
+
+    assert held.slot.side is desk.side(None)
+    assert desk.ask().slot is None
+    assert [slot.side for slot in desk.opening] == [desk.side(W)]
+
+
+def test_slots_stay_where_the_new_default_has_some():
+    """Together they might be more than its limit."""
+    desk = Desk(default=None, maxsize=2)
+    held = desk.ask()
+    desk.arrive_all()
+    desk.do(desk.books.mean(W, desk.now))
+    desk.ask()
+    desk.ask()
+    desk.arrive_all()
+
+    desk.do(desk.books.mean(None, desk.now))
+
+    assert (desk.side(W).size, desk.side(None).size) == (2, 1)
+    assert held.slot.side is desk.side(None)
+
+
+def test_slot_that_stands_in_for_a_reader_is_the_writers_no_more():
+    """It does not count against the share that it was taken from."""
+    desk = without_readers(maxsize=2, lent_most=1)
+    reader = desk.ask(role=R)
+    desk.arrive_all()
+    assert reader.slot.is_lent
+
+    desk.do(desk.books.mean(None, desk.now))
+
+    assert (desk.side(W).lent, reader.slot.is_lent) == (0, False)
+    assert reader.slot.side is desk.side(None)
 
 
 def test_limit_of_readers_is_maxsize_where_readers_are_the_default():

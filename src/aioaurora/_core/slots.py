@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
     from aioaurora._core.line import Waiter
     from aioaurora._core.sight import Sight
+    from aioaurora.errors import Role
 
 # Of a side, how many connects a look over its books orders at most to bring it back into balance.
 _MOVED_AT_ONCE = 0.05
 _DRAINED = "the pool is drained"
 _MOVED = "the readers are balanced"
+_ANEW = "any instance will do"
 
 
 class Books(Serving):
@@ -145,6 +147,13 @@ class Books(Serving):
             if slot.stale and slot.where is IDLE:
                 commands += self._dropped(slot, slot.stale)
         return commands + self.refreshed(now)
+
+    def mean(self, default: Role | None, now: float) -> list[Command]:
+        """Take the default role to be this from now on: who took the default is served as what it is now."""
+        if default is self.default:
+            return []
+        given_up = [command for slot in self._meant(default) for command in self._dropped(slot, _ANEW)]
+        return given_up + self.refreshed(now)
 
     def refreshed(self, now: float) -> list[Command]:
         """See anew who may serve, move those who wait to where they are served, and order what is lacking."""

@@ -79,7 +79,7 @@ def shortage(
 ) -> str:
     """Say what somebody waited for in vain, and what pool and topology look like."""
     side = books.side_of(waiter.role, waiter.instance)
-    what = f"to {waiter.instance!r}" if waiter.instance else f"to a {waiter.role}" if waiter.role else "to any instance"
+    what = f"to {waiter.instance!r}" if waiter.instance else f"to a {side.role}" if side.role else "to any instance"
     search = f"; the writer is being sought: {phase.cause}" if isinstance(phase, Searching) else ""
     last = f"; the last connect failed: {sentence_of(failure)}" if failure is not None else ""
     return (

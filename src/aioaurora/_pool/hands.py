@@ -130,7 +130,7 @@ class Hands:
         """Let the books follow what is believed of the cluster."""
         state, is_plain = self._parts.monitor.state, bool(self._parts.dialer.is_plain)
         if is_plain and self._cluster._config.role is None:
-            self._books.mean(None)
+            self.carry_out(self._books.mean(None, self._loop.time()))
         is_custom = self._cluster._config.endpoint.kind is EndpointKind.CUSTOM  # DNS alone says who its members are.
         sight = sight_of(state, is_plain=is_plain, is_custom=is_custom)
         if sight != self._books.sight:  # Each new connection is news of its instance, and all slots are looked at.

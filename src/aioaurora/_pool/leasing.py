@@ -109,7 +109,7 @@ class Leases(Units):
                 if not has_waited:
                     self._refuse_to_wait(side)
                 has_waited = True
-                wanted = side.role if role is not None or instance is None else None
+                wanted = None if role is None else side.role
                 waiter = self._queued(side, Waiter(wanted, instance, asked_at=asked_at, deadline=deadline), now)
                 try:
                     slot = await waiter.future
@@ -202,7 +202,8 @@ class Leases(Units):
     def _timed_out(self, waiter: Waiter) -> None:
         self._counts.timed_out += 1
         waited_s = self._loop.time() - waiter.asked_at
-        self._emit(kinds.PoolTimedOut(cluster=self.topology.cluster, role=waiter.role, waited_s=waited_s))
+        role = waiter.role or (self._books.default if waiter.instance is None else None)
+        self._emit(kinds.PoolTimedOut(cluster=self.topology.cluster, role=role, waited_s=waited_s))
         side, phase = self._books.side_of(waiter.role, waiter.instance), self._hands.phase
         failure = self._hands.failures[side.role]
         sentence = shortage(self._books, self.topology, waiter, waited_s=waited_s, phase=phase, failure=failure)
