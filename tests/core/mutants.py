@@ -266,6 +266,9 @@ MUTANTS = (
     Mutant(
         "serving", "limits.reader_maxsize if default is not Role.READER else limits.maxsize", "limits.reader_maxsize"
     ),
+    Mutant("slots", "if not self._is_there(instance):", "if False:"),
+    Mutant("slots", "                        break\n", "                        return commands\n"),
+    Mutant("serving", "or instance in self.sight.instances", ""),
     Mutant("serving", "if each.role is None and side is not new", "if side is not new"),
     Mutant("serving", "if default is None and not new.size:", "if default is None:"),
     Mutant("serving", "if default is None and not new.size:", "if not new.size:"),

@@ -958,6 +958,30 @@ def test_place_is_made_for_who_wants_one_instance():
     assert desk.why_closed == {"its place is needed": 1}
 
 
+def test_no_place_is_made_for_an_instance_that_is_not_there():
+    """Whatever callers make up must not cost a connection; who waits for one that left goes on waiting."""
+    desk = ready(1, maxsize=2)
+    stranger, another = desk.ask(instance="db-99"), desk.ask(instance="db-99")
+
+    desk.tick()
+
+    assert desk.orders == ["db-99"]
+    assert not desk.closed
+    assert desk.ask().slot is not None
+    assert stranger.still_wants()
+    assert another.still_wants()
+
+
+def test_who_waits_for_an_instance_that_is_not_there_is_in_nobodys_way():
+    """An idle slot of another instance makes place for who can use it."""
+    desk = ready(instances=["db-2"], role=R, reader_maxsize=1)
+    desk.ask(role=R, instance="db-99")
+    desk.ask(role=R, instance="db-3")
+
+    assert desk.orders == ["db-3"]
+    assert desk.why_closed == {"its place is needed": 1}
+
+
 def test_who_waits_for_an_instance_follows_it_to_its_new_role():
     """He did not ask for a role; a connect as writer would fail, again and again, and keep all others waiting."""
     desk = Desk(maxsize=1)

@@ -200,6 +200,10 @@ class Serving:
         """Tell whether a share serves who asks for its instance and no other."""
         return not share.id or share.id in side.able
 
+    def _is_there(self, instance: str | None) -> bool:
+        """Tell whether an instance is worth a place that another one has; None: whichever it is."""
+        return instance is None or not self.sight.is_known or instance in self.sight.instances
+
     def _may_open(self, side: Side) -> bool:
         return side is not self._writers or not (self.sight.is_known and self.sight.is_sought)
 

@@ -292,6 +292,8 @@ class Books(Serving):
                     victim = side.victim()
                     if victim is None:
                         return commands
+                    if not self._is_there(instance):
+                        break
                     commands += self._dropped(victim, "its place is needed")
                 commands.append(self._ordered(side, share, pinned=instance))
         return commands

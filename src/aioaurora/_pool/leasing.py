@@ -107,7 +107,7 @@ class Leases(Units):
             slot = self._books.take(side, instance) if now < deadline else None
             if slot is None:
                 if not has_waited:
-                    self._refuse_to_wait(side)
+                    self._refuse_to_wait(side, instance)
                 has_waited = True
                 wanted = None if role is None else side.role
                 waiter = self._queued(side, Waiter(wanted, instance, asked_at=asked_at, deadline=deadline), now)
@@ -164,14 +164,16 @@ class Leases(Units):
                 wanted = Role.WRITER
         return sides[wanted]
 
-    def _refuse_to_wait(self, side: Side) -> None:
-        """Refuse who comes new into a line that is too long, or has waited in vain for too long."""
+    def _refuse_to_wait(self, side: Side, instance: str | None) -> None:
+        """Refuse who comes new into a line that is too long, has waited in vain for too long, or leads nowhere."""
         most = self._config.max_waiting
         try:
             if most is not None and (waiting := self._books.waiting) >= most:
                 raise TooManyWaiting(f"{waiting} wait for a connection already: {self!r}", waiting=waiting)
             if side.role is not None:
                 self._seeker.refuse_late_comer(side.role)
+            if instance is not None:
+                self._seeker.refuse_stranger(side.role, instance)
         except err.MySQLError:
             self._counts.refused += 1
             raise
