@@ -61,6 +61,37 @@ async def test_close_cuts_what_is_leased_after_its_timeout(sim, monkeypatch):
     pool.release(held)
 
 
+@pytest.mark.parametrize(("first", "second", "ends_after"), [(30, 0.5, 1.5), (2, 30, 2), (30, 0, 1)])
+async def test_of_two_limits_the_one_that_ends_sooner_holds(sim, monkeypatch, first, second, ends_after):
+    """Whichever was said first."""
+    loop = asyncio.get_running_loop()
+    pool = await pooled(sim, monkeypatch)
+    held = await pool.acquire()
+    began_at = loop.time()
+    pool.close(first)
+    await asyncio.sleep(1)
+
+    await pool.close(second)
+
+    assert loop.time() - began_at == pytest.approx(ends_after, abs=0.1)
+    assert held.closed
+    pool.release(held)
+
+
+async def test_terminate_does_not_wait_for_a_unit_that_close_has_let_run(sim, monkeypatch):
+    """Its connection is cut, and what it does beside it is its own business."""
+    pool = await pooled(sim, monkeypatch)
+    unit = asyncio.create_task(pool.run(lambda _: asyncio.sleep(60)))
+    await asyncio.sleep(0.1)
+    pool.close(30)
+    await asyncio.sleep(0.1)
+    pool.terminate()
+
+    await asyncio.wait_for(pool.wait_closed(), 1)
+    unit.cancel()
+    await asyncio.wait({unit})
+
+
 async def test_close_ends_connects_that_are_under_way(sim, monkeypatch):
     """Nobody waits for them any more."""
     loop = asyncio.get_running_loop()

@@ -160,16 +160,17 @@ class Pool(Leases):
         """Hand out nothing more, and close each connection when it comes back; awaiting it waits for that.
 
         Args:
-            timeout: Seconds until connections that are still leased are cut, 0 or more. None: `acquire_timeout`.
+            timeout: Seconds until connections that are still leased are cut, 0 or more. None: `acquire_timeout`. Of
+                two calls the one that ends sooner holds.
         """
         self._refuse_elsewhere()
         limit_s = self._cluster._config.acquire_timeout if timeout is None else timeout
-        seconds("timeout", limit_s, may_be_zero=True)
+        self._hasten(self._loop.time() + seconds("timeout", limit_s, may_be_zero=True))
         if self._finishing is None:
             self._is_refusing = True
             if is_running():
                 self._hands.close()
-            self._finishing = self._loop.create_task(self._finish(limit_s), name="aioaurora closes a pool")
+            self._finishing = self._loop.create_task(self._finish(), name="aioaurora closes a pool")
         return Ending(self._finishing)
 
     def terminate(self) -> None:
@@ -229,14 +230,22 @@ class Pool(Leases):
             slot.connection.cut(_CUT)
             self._hands.carry_out(self._books.discard(slot, _CUT, self._loop.time()))
 
-    async def _finish(self, limit_s: float) -> None:
+    def _hasten(self, cut_at: float) -> None:
+        """Cut what is leased then, unless that is done sooner."""
+        if cut_at < self._cut_at:
+            self._cut_at = cut_at
+            if self._limit is not None:
+                self._limit.reschedule(cut_at)
+
+    async def _finish(self) -> None:
         self._hands.close()  # Nothing is left to end, unless the loop did not run when the pool was closed.
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout_at(self._cut_at) as self._limit:
                 await self._hands.emptied()
         except TimeoutError:
             self._cut()
         finally:
+            self._limit = None
             await self._hands.end()
             if self._owns_cluster:
                 await self._cluster.close()

@@ -59,6 +59,8 @@ class Leases(Units):
         self._is_refusing = False
         self._asked_at = -math.inf
         self._finishing: asyncio.Task[None] | None = None
+        self._cut_at = math.inf  # When what is leased still is cut, once the pool is closed.
+        self._limit: asyncio.Timeout | None = None
         recycle = config.pool_recycle if config.pool_recycle >= 0 else math.inf
         self._always_tidies = config.reset == "always" or config.on_release is not None
         self._checks_after = -1.0 if config.on_acquire else min(config.check_idle_after, recycle)
