@@ -106,6 +106,17 @@ class Serving:
         """How many wait."""
         return sum(side.waiting for side in self.sides.values())
 
+    @property
+    def laggards(self) -> list[str]:
+        """The readers that are too far behind, where nobody else serves who asks for a reader."""
+        side = self._readers
+        return [] if side.candidates else [share.id for share in side.shares.values() if share.is_behind]
+
+    @property
+    def is_share_used_up(self) -> bool:
+        """Whether there is no reader, and requests for one have all that the writer has for them."""
+        return self._has_no_reader and self._writers.lent >= self._writers.lent_most
+
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _set_default(self, default: Role | None) -> None:
