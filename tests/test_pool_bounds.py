@@ -133,8 +133,18 @@ async def test_the_limit_of_one_call_is_for_all_of_it(sim, monkeypatch):
         assert loop.time() - began_at == pytest.approx(5.0, abs=0.1)
         for bad in (0, -1, "soon", True):
             with pytest.raises(errors.ConfigurationError, match="timeout"):
-                await pool.acquire(timeout=bad)
+                pool.acquire(timeout=bad)
         pool.release(held)
+
+
+@pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf"), "soon", True])
+async def test_a_timeout_that_is_none_is_refused_before_anything_is_awaited(sim, monkeypatch, bad):
+    """Also while a connection is idle: a mistake shows on a quiet day."""
+    async with pooled(sim, monkeypatch) as pool:
+        with pytest.raises(errors.ConfigurationError, match="timeout"):
+            pool.acquire(timeout=bad)
+
+        assert pool.stats().requests == 0
 
 
 async def test_too_many_who_wait_are_refused_at_once(sim, monkeypatch):

@@ -63,7 +63,10 @@ class Pool(Leases):
             WriterUnavailable: The search for the writer has lasted for longer than `give_up_waiting_after`.
             NoWriter: The cluster has none, and never had: a global database's secondary.
             PoolClosed: The pool is closed, or is being drained.
+            ConfigurationError: The role is none, or the time-out: that one before anything is awaited.
         """
+        if timeout is not None:
+            seconds("timeout", timeout)
         return Acquiring(self, role, instance, timeout)
 
     def release(self, connection: Connection) -> Ending:
