@@ -22,6 +22,7 @@ from aioaurora._io import kernel
 from aioaurora._pool.counting import stats_of
 from aioaurora._pool.leasing import Leases, is_running
 from aioaurora._pool.sticky import stuck
+from aioaurora.connection import Connection
 from aioaurora.errors import PoolClosed, Role, WrongLoop
 from aioaurora.waiting import Acquiring, Ending
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aioaurora.cluster import Cluster
-    from aioaurora.connection import Connection
     from aioaurora.stats import PoolStats
 
 _CUT = "the pool was terminated"
@@ -73,12 +73,14 @@ class Pool(Leases):
         """Give a connection back; awaiting it waits until it is clean, too, which it becomes without.
 
         Raises:
-            InterfaceError: It is none of this pool's, or was given back before.
+            InterfaceError: It is no connection, none of this pool's, or was given back before.
         """
         if self._process != kernel.process.id:
             return Ending()  # In a forked child: it is the parent's.
         if self._loop is not asyncio.get_running_loop():
             raise WrongLoop("the pool")
+        if not isinstance(connection, Connection):
+            raise err.InterfaceError(0, f"a {type(connection).__name__} was released: give back what acquire() gave")
         slot = connection.slot
         if slot is None or (slot not in self._books.slots and slot.where is not GONE):
             raise err.InterfaceError(0, f"{connection!r} is no connection of {self!r}")

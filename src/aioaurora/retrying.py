@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pymysql import err
 
-from aioaurora._core.options import choice
+from aioaurora._core.options import choice, refuse_unknown
 from aioaurora._core.verdict import errno_of
 from aioaurora._io.attempting import Attempting
 from aioaurora.errors import AioauroraError, ConfigurationError, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
@@ -83,6 +83,16 @@ class Options:
         object.__setattr__(self, "isolation", level.upper())
         if self.role == Role.READER:
             self.refuse_on_readers()
+
+    @classmethod
+    def said(cls, said: Mapping[str, Any]) -> Self:
+        """Take them as they were given by name.
+
+        Raises:
+            ConfigurationError: One is unknown; names the nearest one.
+        """
+        refuse_unknown(said, cls.__dataclass_fields__, instead={})
+        return cls(**said)
 
     def refuse_on_readers(self) -> None:
         """Refuse what readers cannot do (case 63)."""

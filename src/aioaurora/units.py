@@ -115,7 +115,7 @@ class Units(Lender):
             CommitOutcomeUnknown: The connection was lost in COMMIT: it may or may not have been done.
             TransactionLost: The transaction was ended by a statement of the function's own, such as DDL.
         """
-        return await run_unit(self, Options(**options), function, args)
+        return await run_unit(self, Options.said(options), function, args)
 
     def attempts(self, **options: Any) -> Attempts:
         """Give attempts at one unit of work: `async for attempt in pool.attempts(): async with attempt as connection`.
@@ -130,13 +130,13 @@ class Units(Lender):
             wait: tenacity's, in place of ours.
             before_sleep: tenacity's, called before each pause.
         """
-        return Attempts(self, Options(**options))
+        return Attempts(self, Options.said(options))
 
     def transactional(
         self, **options: Any
     ) -> Callable[[Callable[Concatenate[Connection, P], Awaitable[T]]], Callable[P, Awaitable[T]]]:
         """Decorate a coroutine function so that each call is one `run`, which gives it the connection first."""
-        return transactional_on(self, Options(**options))
+        return transactional_on(self, Options.said(options))
 
     # --- inside ------------------------------------------------------------------------------------------------
 
