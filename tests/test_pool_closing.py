@@ -216,6 +216,47 @@ async def test_drain_lets_a_running_unit_try_once_more(sim, monkeypatch):
     assert len(tries) == 2
 
 
+async def test_drain_lets_a_running_unit_have_what_it_needs_to_end(sim, monkeypatch):
+    """Further connections: one statement, a lease, a unit of its own, in tasks of its own; until it ends."""
+    pool = await pooled(sim, monkeypatch)
+    gate, late = asyncio.Event(), []
+
+    async def straggle():
+        await asyncio.sleep(0.5)
+        await pool.execute("SELECT 1")
+
+    async def work(_connection):
+        await gate.wait()
+        late.append(asyncio.create_task(straggle()))
+        async with pool.acquire() as other, asyncio.TaskGroup() as group:
+            group.create_task(run(other, "SELECT 1"))
+            value = group.create_task(pool.fetch_value("SELECT 2"))
+            nested = group.create_task(pool.run(run, "SELECT 3"))
+        return value.result(), nested.result()
+
+    async def looped():
+        async for attempt in pool.attempts():
+            async with attempt as connection:
+                found = await work(connection)
+        with pytest.raises(errors.PoolClosed):
+            await pool.execute("SELECT 1")
+        return found
+
+    units = [asyncio.create_task(pool.run(work)), asyncio.create_task(looped())]
+    await asyncio.sleep(0.1)
+    held = await pool.acquire()
+    draining = asyncio.create_task(pool.drain(timeout=10))
+    await asyncio.sleep(0.1)
+    gate.set()
+
+    assert await asyncio.gather(*units) == [(2, ((3,),))] * 2
+    for task in late:
+        with pytest.raises(errors.PoolClosed):
+            await task
+    pool.release(held)
+    await draining
+
+
 async def test_drain_serves_who_waits(sim, monkeypatch):
     """They asked before."""
     pool = await pooled(sim, monkeypatch, maxsize=1)

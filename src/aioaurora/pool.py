@@ -196,8 +196,8 @@ class Pool(Leases):
     async def drain(self, timeout: float = 20.0) -> None:
         """Let running units of work end, as on SIGTERM, and close.
 
-        New leases and units are refused with PoolClosed; units that run may finish, and retry once. Idle connections
-        are closed at once, the others as they come back, or are cut.
+        New leases and units are refused with PoolClosed; units that run may finish, lease what else they need for it,
+        and retry once. Idle connections are closed at once, the others as they come back, or are cut.
 
         Args:
             timeout: Seconds until connections that are still leased are cut, 0 or more.

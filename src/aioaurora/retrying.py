@@ -27,7 +27,7 @@ from aioaurora._io.attempting import Attempting
 from aioaurora.errors import AioauroraError, ConfigurationError, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
@@ -44,23 +44,37 @@ _DEADLOCK, _LOCK_WAIT = 1213, 1205
 _WAIT_LEAST_S = 0.05
 _LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
 
-# Set while a unit that was refused or lost asks for its next connection: a pool that is being drained grants it.
-_going_on: contextvars.ContextVar[object] = contextvars.ContextVar("aioaurora_going_on", default=None)
+_innermost: contextvars.ContextVar[GoingOn | None] = contextvars.ContextVar("aioaurora_going_on", default=None)
+
+
+class GoingOn:
+    """Whoever asks `pool` for a connection within this block does it to go on with a unit of work that has begun.
+
+    It is one that was refused or lost, or its function needs another connection: a pool that is being drained grants
+    it. Tasks that the block starts are within it until it ends.
+    """
+
+    __slots__ = ("is_over", "outer", "pool")
+
+    def __init__(self, pool: object) -> None:
+        self.pool, self.is_over = pool, False
+
+    def __enter__(self) -> None:
+        self.outer: GoingOn | None = _innermost.get()
+        _innermost.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        self.is_over = True
+        if _innermost.get() is self:  # Else it ends in another context than it has begun in.
+            _innermost.set(self.outer)
 
 
 def is_going_on(pool: object) -> bool:
     """Tell whether this context asks for a connection to go on with a unit of work of this pool."""
-    return _going_on.get() is pool
-
-
-@contextlib.contextmanager
-def going_on(pool: object) -> Iterator[None]:
-    """Ask for a connection of `pool` to go on with a unit of work; None: to begin one."""
-    token = _going_on.set(pool)
-    try:
-        yield
-    finally:
-        _going_on.reset(token)
+    block = _innermost.get()
+    while block is not None and (block.is_over or block.pool is not pool):
+        block = block.outer
+    return block is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +161,10 @@ class Unit:
         self._attempts = self._uses = 0
         self._went_on = False  # The last attempt began while the pool was being drained, which grants no other.
 
+    def going_on(self) -> GoingOn:
+        """Let who works on it have further connections, within this block."""
+        return GoingOn(self._lender)
+
     def start(self) -> None:
         """Be under way from now on, pauses between two attempts included."""
         self._under_way.enter_context(self._lender.working())
@@ -163,7 +181,7 @@ class Unit:
         """Lease a connection and begin a guarded transaction on it."""
         options, self._is_lost, self._went_on = self._options, False, self._lender.closed
         self._attempts += 1
-        with going_on(self._lender if self._attempts > 1 else None):
+        with GoingOn(self._lender) if self._attempts > 1 else contextlib.nullcontext():
             left_s = max(self._deadline - self._loop.time(), _WAIT_LEAST_S)
             connection = await self._lender.acquire(role=options.role, timeout=left_s)
         self._uses = connection.slot.uses
@@ -235,12 +253,15 @@ class Attempt:
         except BaseException:
             unit.close()
             raise
+        self._block = unit.going_on()
+        self._block.__enter__()
         return self._connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         unit, is_done, is_next = self._unit, False, False
+        self._block.__exit__()
         try:
             try:
                 if error is None:
@@ -293,7 +314,8 @@ async def run_unit(
         connection = await unit.begin()
         is_done = False
         try:
-            result = await function(connection, *arguments)
+            with unit.going_on():
+                result = await function(connection, *arguments)
             await unit.finish(connection)
             is_done = True
         finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from aioaurora._core.traces import MAY_HAVE_COMMITTED, READ, WROTE
 from aioaurora._io.attempting import Attempting
 from aioaurora.errors import AioauroraError, ConnectionLost, Outcome, Role, WriterDemoted
-from aioaurora.retrying import Attempts, Lender, Options, going_on, run_unit, transactional_on
+from aioaurora.retrying import Attempts, GoingOn, Lender, Options, run_unit, transactional_on
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -173,7 +174,7 @@ class _Statement:
         """Run it, and commit it; gives what `take` takes of it."""
         self._attempts, self._only_read = self._attempts + 1, False
         left_s = max(self.deadline - self._loop.time(), 0.001)
-        with going_on(self._lender if self._attempts > 1 else None):
+        with GoingOn(self._lender) if self._attempts > 1 else contextlib.nullcontext():
             connection = await self._lender.acquire(role=self._role, timeout=left_s)
         is_reader = connection.role is Role.READER
         try:

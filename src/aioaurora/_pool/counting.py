@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 class Counts:
     """What a pool counts as it goes."""
 
-    __slots__ = ("at_once", "closed", "failed", "in_line", "later", "opened", "refused", "tidied", "timed_out", "waits")
+    __slots__ = (
+        "at_once", "closed", "failed", "in_line", "later", "opened", "refused", "tidied", "timed_out", "units", "waits",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.at_once = self.in_line = self.later = self.timed_out = self.refused = 0
-        self.opened = self.failed = self.tidied = 0
+        self.opened = self.failed = self.tidied = self.units = 0
         self.closed: Counter[str] = Counter()
         self.waits = [0] * (len(WAITED_S) + 1)
 
@@ -56,6 +58,7 @@ def stats_of(books: Books, counts: Counts) -> PoolStats:
         leased=sum(each.leased for each in instances),
         opening=sum(each.opening for each in instances),
         waiting=books.waiting,
+        units=counts.units,
         instances=instances,
         requests=counts.at_once + counts.in_line,
         served=counts.at_once + counts.later,

@@ -58,7 +58,6 @@ class Hands:
         self._loop = self._parts.loop
         ping_s = cluster._config.connect_timeout
         self.keeper = Keeper(config, books, counts, ping_s=ping_s, carry_out=self.carry_out)
-        self._units = 0
         self._group: anyio.abc.TaskGroup | None = None
         self._opening: dict[Slot, anyio.CancelScope] = {}
         self._begun, self._stirred = asyncio.Event(), asyncio.Event()
@@ -99,17 +98,17 @@ class Hands:
 
     async def emptied(self) -> None:
         """Wait until the pool holds nothing, and no unit of work is under way that may ask for a connection again."""
-        while self._books.slots or self._units:
+        while self._books.slots or self._counts.units:
             await self._news()
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Count a unit of work while it is under way."""
-        self._units += 1
+        self._counts.units += 1
         try:
             yield
         finally:
-            self._units -= 1
+            self._counts.units -= 1
             self._stir()
 
     async def end(self) -> None:
