@@ -143,6 +143,29 @@ async def test_a_pool_that_shares_its_cluster_leaves_it_open(sim, monkeypatch):
             assert await run(connection, "SELECT 1") == ((1,),)
 
 
+async def test_a_pool_whose_cluster_was_closed_tells_its_callers_at_once(sim, monkeypatch):
+    """Those who wait, for a connection or for a connect, and those who come later; what is leased can be given back."""
+    async with following(sim, monkeypatch) as cluster:
+        pool = await aioaurora.create_pool(cluster=cluster, minsize=1, maxsize=2)
+        held = await pool.acquire()
+        await sim.slow_logins(5)
+        waiting = [asyncio.create_task(pool.acquire()) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        assert (pool.stats().opening, pool.stats().waiting) == (1, 2)
+        await asyncio.wait_for(cluster.close(), 1)
+
+    for task in waiting:
+        with pytest.raises(errors.PoolClosed, match="the Cluster of the pool was closed while this waited"):
+            await asyncio.wait_for(task, 0.1)
+    with pytest.raises(errors.PoolClosed, match="the pool of 'orders' takes no new work: its Cluster was closed"):
+        await asyncio.wait_for(pool.execute("SELECT 1"), 0.1)
+    assert pool.closed
+    assert await run(held, "SELECT 1") == ((1,),)
+    pool.release(held)
+    await asyncio.wait_for(pool.close(), 1)
+    assert pool.size == 0
+
+
 async def test_closing_twice_is_no_harm(sim, monkeypatch):
     """In whatever way."""
     async with pooled(sim, monkeypatch) as pool:

@@ -138,8 +138,8 @@ class Pool(Leases):
 
     @property
     def closed(self) -> bool:
-        """Whether it hands out nothing any more."""
-        return self._is_refusing
+        """Whether it hands out nothing any more: closed, being drained, or left without its Cluster."""
+        return self._is_refusing or self._books.is_closing
 
     def stats(self) -> PoolStats:
         """Take the pool's numbers as they are now."""
@@ -148,7 +148,7 @@ class Pool(Leases):
     def __repr__(self) -> str:
         topology, stats = self.topology, self.stats()
         who = f"writer={topology.writer.id if topology.writer else None} epoch={topology.epoch}"
-        state = " closed" if self._is_refusing else ""
+        state = " closed" if self.closed else ""
         numbers = f"{stats.leased} leased, {stats.idle} idle, {stats.opening} opening, {stats.waiting} waiting"
         return f"<Pool{state} {who} | {numbers}>"
 

@@ -48,10 +48,12 @@ class Hands:
     Attributes:
         failures: Why the last connect for each role failed; None: it did not.
         keeper: Looks after the connections between their leases.
+        is_orphaned: The Cluster was closed before the pool.
     """
 
     def __init__(self, cluster: Cluster, config: PoolConfig, books: Books, counts: Counts) -> None:
         self.failures: dict[Role | None, BaseException | None] = dict.fromkeys(books.sides)
+        self.is_orphaned = False
         self._last_failure: BaseException = err.InternalError(0, "no connect has failed")
         self._cluster, self._config, self._books, self._counts = cluster, config, books, counts
         self._parts = cluster._begun()
@@ -72,6 +74,7 @@ class Hands:
         """Follow the cluster; opens what `minsize` asks for."""
         await self._begun.wait()
         self._parts.monitor.followers.add(self.settle)
+        self._parts.dependants.add(self._orphan)
         self.settle()
         self.carry_out(self._books.refreshed(self._loop.time()))
 
@@ -114,16 +117,22 @@ class Hands:
     async def end(self) -> None:
         """End all tasks."""
         self._parts.monitor.followers.discard(self.settle)
+        self._parts.dependants.discard(self._orphan)
         self._root.cancel()
         await asyncio.wait({self._root})
 
-    def close(self) -> None:
-        """Open nothing from now on; whoever waits is told."""
+    def close(self, what: str = "the pool") -> None:
+        """Open nothing from now on; whoever waits is told what was closed."""
         commands, waiters = self._books.close()
         self.carry_out(commands)
         self._counts.refused += len(waiters)
         for waiter in waiters:
-            waiter.fail(PoolClosed("the pool was closed while this waited for a connection"))
+            waiter.fail(PoolClosed(f"{what} was closed while this waited for a connection"))
+
+    def _orphan(self) -> None:
+        """Hear that the Cluster was closed: nothing can be opened any more, and nothing is followed."""
+        self.is_orphaned = True
+        self.close("the Cluster of the pool")
 
     def settle(self) -> None:
         """Let the books follow what is believed of the cluster."""

@@ -218,14 +218,19 @@ class Leases(Units):
 
     def _refuse(self, *, is_new: bool = False) -> None:
         self._refuse_elsewhere()
-        if self._finishing is not None or (self._is_refusing and not is_going_on(self)):
-            self._counts.refused += 1
-            self._counts.in_line += is_new
-            state = "closed" if self._finishing is not None else "being drained"
-            raise PoolClosed(f"the pool of {self.topology.cluster!r} is {state}: it takes no new work")
-        if self._books.is_closing:
-            self._counts.refused += 1
-            raise PoolClosed(f"the pool of {self.topology.cluster!r} has failed: make a new one")
+        if self._finishing is not None:
+            state = "is closed: it takes no new work"
+        elif self._hands.is_orphaned:
+            state = "takes no new work: its Cluster was closed"
+        elif self._books.is_closing:
+            state = "has failed: make a new one"
+        elif self._is_refusing and not is_going_on(self):
+            state = "is being drained: it takes no new work"
+        else:
+            return
+        self._counts.refused += 1
+        self._counts.in_line += is_new
+        raise PoolClosed(f"the pool of {self.topology.cluster!r} {state}")
 
     def _refuse_elsewhere(self) -> None:
         if self._process != kernel.process.id:
