@@ -53,7 +53,7 @@ class Hands:
 
     def __init__(self, cluster: Cluster, config: PoolConfig, books: Books, counts: Counts) -> None:
         self.failures: dict[Role | None, BaseException | None] = dict.fromkeys(books.sides)
-        self.is_orphaned = False
+        self.is_orphaned = self._has_ended = False
         self._last_failure: BaseException = err.InternalError(0, "no connect has failed")
         self._cluster, self._config, self._books, self._counts = cluster, config, books, counts
         self._parts = cluster._begun()
@@ -118,6 +118,7 @@ class Hands:
         """End all tasks."""
         self._parts.monitor.followers.discard(self.settle)
         self._parts.dependants.discard(self._orphan)
+        self._has_ended = True
         self._root.cancel()
         await asyncio.wait({self._root})
 
@@ -297,8 +298,9 @@ class Hands:
                 finally:  # Closed, or the loop ends.
                     self.close()
                     await self.keeper.end()
-        except asyncio.CancelledError:
-            pass
+        except asyncio.CancelledError as error:
+            if not self._has_ended and not _is_loop_ending():
+                self._tell(error, "its task was cancelled from outside")
         except Exception as error:  # noqa: BLE001 - the outermost edge of a task; whoever asks next is told, too.
             self._tell(error)
 
@@ -309,8 +311,8 @@ class Hands:
         except Exception as error:  # noqa: BLE001 - it must go on.
             self._tell(error)
 
-    def _tell(self, error: Exception) -> None:
-        what = f"{type(error).__name__}: {error}"
+    def _tell(self, error: BaseException, sentence: str = "") -> None:
+        what = f"{type(error).__name__}: {sentence or error}"
         self._emit(kinds.PoolFailed(cluster=self._cluster.topology.cluster, error=what))
 
     def _measure(self) -> None:
@@ -318,6 +320,11 @@ class Hands:
         for share in self._books.sides[Role.READER].shares.values():
             if share.idle:
                 self._books.measured(share.idle[-1], share.idle[-1].connection.round_trip_s())
+
+
+def _is_loop_ending() -> bool:
+    """Tell whether all other tasks are being cancelled as well: as at the end of `asyncio.run`."""
+    return all(task.cancelling() for task in asyncio.all_tasks() if task is not asyncio.current_task())
 
 
 def _copied(error: BaseException) -> BaseException:
