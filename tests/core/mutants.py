@@ -19,7 +19,7 @@ CORE = "src/aioaurora/_core"
 # Quickest first: most faults are found by a scenario, or by an example.
 TESTS = (
     ("test_scenarios.py", "test_silence.py", "test_selection.py"),
-    ("test_observation.py", "test_backoff.py", "test_failover.py", "test_topology.py"),
+    ("test_observation.py", "test_backoff.py", "test_verdict.py", "test_failover.py", "test_topology.py"),
 )
 TESTS_OF_POOL = (("test_slots.py",), ("test_selection.py", "test_sight.py"), ("test_books.py",))
 POOL = frozenset({"line", "selection", "serving", "shares", "sight", "slots"})
@@ -103,6 +103,11 @@ MUTANTS = (
     ),
     Mutant("silence", "if mark > silence.now", "if mark >= silence.now"),
     Mutant("silence", "due = min([*ahead, ", "due = max([*ahead, "),
+    # Which connect is worth another try.
+    Mutant("verdict", "isinstance(phase, Unreached) and is_followed", "isinstance(phase, Unreached)"),
+    Mutant("verdict", "isinstance(phase, Unreached) and is_followed", "is_followed"),
+    Mutant("verdict", "return is_stranger or isinstance(phase, ReaderOnly)", "return is_stranger"),
+    Mutant("verdict", "not isinstance(error, MySQLError) or scope_of", "scope_of"),
     # What rows say, whom a request is led to, how long is paused.
     Mutant("observation", "if newest - stamp <= ROWS_KEPT_S", ""),
     Mutant("observation", "or lag_s > LARGEST_LAG_S", ""),

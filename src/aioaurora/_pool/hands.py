@@ -18,13 +18,12 @@ from pymysql import err
 from aioaurora._core import pool_event as kinds
 from aioaurora._core.commands import Close, Fail, Hand, Open
 from aioaurora._core.endpoint import EndpointKind
-from aioaurora._core.failover import ReaderOnly, Unreached
 from aioaurora._core.shares import IDLE
 from aioaurora._core.sight import sight_of
-from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._core.verdict import is_final
 from aioaurora._io.driver import sentence_of
 from aioaurora._pool.keeping import Keeper
-from aioaurora.errors import AioauroraError, ConnectTimeout, NoReader, NoWriter, PoolClosed, PoolTimeout, Role
+from aioaurora.errors import AioauroraError, PoolClosed, PoolTimeout, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -225,17 +224,19 @@ class Hands:
             return
         self._counts.failed += 1
         self.failures[slot.side.role] = self._last_failure = error
-        is_final = self._is_final(slot, error)
+        is_stranger = slot.is_pinned and self._cluster.topology.get(slot.instance) is None
+        is_followed = self._cluster._config.follow == "on"
+        final = is_final(error, self.phase, is_stranger=is_stranger, is_followed=is_followed)
         self._emit(
             kinds.PoolConnectFailed(
                 cluster=self._cluster.topology.cluster,
                 role=slot.side.role,
                 instance=slot.instance,
                 error=f"{type(error).__name__}: {sentence_of(error)}",
-                is_final=is_final,
+                is_final=final,
             )
         )
-        self.carry_out(self._books.failed(slot, self._loop.time(), is_final=is_final))
+        self.carry_out(self._books.failed(slot, self._loop.time(), is_final=final))
         if slot.side.waiting:
             side, share = slot.side, slot.share
             until = max(side.paused_until, share.paused_until) if slot.is_pinned else side.paused_until
@@ -245,18 +246,6 @@ class Hands:
         """Order what is lacking, now that a pause is over; timers of uvloop may fire a moment before."""
         if not self._root.done():
             self.carry_out(self._books.refreshed(max(self._loop.time(), paused_until)))
-
-    def _is_final(self, slot: Slot, error: BaseException) -> bool:
-        """Tell whether those who wait need not: not while the next try may find the instance better."""
-        phase = self.phase
-        match error:
-            case ConnectTimeout():
-                return isinstance(phase, Unreached) and self._cluster._config.follow == "on"
-            case NoWriter() | NoReader():
-                is_unknown = slot.is_pinned and self._cluster.topology.get(slot.instance) is None
-                return is_unknown or (isinstance(error, NoWriter) and isinstance(phase, ReaderOnly))
-            case _:
-                return not isinstance(error, err.MySQLError) or scope_of(errno_of(error) or 0) is not Scope.ADMISSION
 
     def _hung_up(self, slot: Slot) -> None:
         """Drop an idle connection as soon as its server ends it; who leases one finds out by himself."""
