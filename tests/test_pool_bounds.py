@@ -102,7 +102,7 @@ async def test_a_timeout_says_that_the_writers_share_is_used_up(monkeypatch):
         with pytest.raises(errors.PoolTimeout) as timed_out:
             await pool.acquire(role="reader", timeout=1)
 
-        sentence = "; the writer serves 2 in place of a reader already, all that fallback_share allows"
+        sentence = "; the writer serves 2 in place of a reader: all that fallback_share allows"
         assert sentence in str(timed_out.value)
         for connection in held:
             pool.release(connection)

@@ -40,7 +40,7 @@ class Life(stateful.RuleBasedStateMachine):
         reader_minsize=st.integers(0, 1),
         maxsize=st.integers(1, 2),
         reader_maxsize=st.integers(1, 3),
-        lent_most=st.integers(0, 2),
+        stand_ins_most=st.integers(0, 2),
         max_lag=st.sampled_from([None, 1.0]),
         max_idle=st.sampled_from([None, 3.0]),
     )
@@ -262,8 +262,8 @@ class Life(stateful.RuleBasedStateMachine):
             mine = [slot for slot in slots if slot.side is side]
             assert side.size == len(mine)
             assert side.opening == sum(slot.where is OPENING for slot in mine)
-            assert side.lent == sum(slot.is_lent for slot in mine)
-            assert side.lent <= side.lent_most
+            assert side.stand_ins == sum(slot.is_stand_in for slot in mine)
+            assert side.stand_ins <= side.stand_ins_most
             assert side.waiting == sum(map(len, side.lines))
             for share in side.shares.values():
                 its = [slot for slot in mine if slot.share is share]
@@ -319,7 +319,7 @@ class Life(stateful.RuleBasedStateMachine):
         share, side = slot.share, slot.side
         if customer.instance is not None:
             return customer.instance == slot.instance and (not share.id or share.id in side.able)
-        return share in self.serving(side) and (customer not in side.guests or side.lent < side.lent_most)
+        return share in self.serving(side) and (customer not in side.guests or side.stand_ins < side.stand_ins_most)
 
     @stateful.invariant()
     def nobody_waits_beside_an_idle_slot_that_would_serve(self):
@@ -360,7 +360,7 @@ class Life(stateful.RuleBasedStateMachine):
             if side.role is R and books.sight.is_known and not side.candidates:
                 continue
             wanted = sum(each.still_wants() for each in side.line)
-            wanted += min(sum(each.still_wants() for each in side.guests), side.lent_most - side.lent)
+            wanted += min(sum(each.still_wants() for each in side.guests), side.stand_ins_most - side.stand_ins)
             serving = {share.id for share in self.serving(side)} | {""}
             assert sum(slot.share.id in serving for slot in coming) >= wanted
             assert side.size >= side.minsize
@@ -377,7 +377,7 @@ class Life(stateful.RuleBasedStateMachine):
             self.desk.give_back(customer)
         assert not self.books.slots
         assert self.books.waiting == 0
-        assert not any(side.size or side.opening or side.lent for side in self.sides)
+        assert not any(side.size or side.opening or side.stand_ins for side in self.sides)
         assert not self.waiting
 
 

@@ -759,7 +759,7 @@ def test_readers_of_a_custom_endpoint_are_not_told_apart():
 
 def test_writer_stands_in_for_a_custom_endpoint_without_readers():
     """The cluster has none; when one comes, it is asked."""
-    desk = Desk(known=False, lent_most=1)
+    desk = Desk(known=False, stand_ins_most=1)
     desk.settle(sight(readers=[], is_custom=True))
     guest = desk.ask(role=R)
     assert desk.opening[0].side.role is W
@@ -782,12 +782,12 @@ def without_readers(**options):
 
 def test_writer_stands_in_for_readers_within_its_share():
     """Two of four; the third waits, though there would be room (case 17)."""
-    desk = without_readers(maxsize=4, lent_most=2)
+    desk = without_readers(maxsize=4, stand_ins_most=2)
     readers = [desk.ask(role=R) for _ in range(3)]
     desk.arrive_all()
 
     assert [each.slot is not None for each in readers] == [True, True, False]
-    assert desk.side().lent == 2
+    assert desk.side().stand_ins == 2
     holder = desk.ask()
     desk.arrive_all()
     desk.give_back(holder)
@@ -796,21 +796,21 @@ def test_writer_stands_in_for_readers_within_its_share():
     assert readers[2].slot
 
 
-def test_lent_slot_that_was_put_by_is_lent_no_more():
+def test_stand_in_that_was_put_by_is_none_any_more():
     """The next one may have it."""
-    desk = without_readers(lent_most=1)
+    desk = without_readers(stand_ins_most=1)
 
     for _ in range(2):
         slot = desk.books.take(desk.side(R))
-        assert slot.is_lent
+        assert slot.is_stand_in
         desk.books.put_by(slot)
 
-    assert desk.side().lent == 0
+    assert desk.side().stand_ins == 0
 
 
 def test_writer_does_not_stand_in_where_it_must_not():
     """`reader_fallback=False`: who wants a reader waits for one."""
-    desk = without_readers(lent_most=0)
+    desk = without_readers(stand_ins_most=0)
     customer = desk.ask(role=R)
     desk.tick()
     assert customer.slot is None
@@ -824,7 +824,7 @@ def test_writer_does_not_stand_in_where_it_must_not():
 
 def test_who_wants_the_writer_comes_before_who_wants_a_reader():
     """However early the other asked."""
-    desk = without_readers(maxsize=1, lent_most=1)
+    desk = without_readers(maxsize=1, stand_ins_most=1)
     holder = desk.ask()
     guest = desk.ask(role=R)
     desk.now += 1
@@ -836,23 +836,23 @@ def test_who_wants_the_writer_comes_before_who_wants_a_reader():
     assert guest.slot is None
 
 
-def test_loss_of_a_lent_slot_lets_the_next_in():
+def test_loss_of_a_stand_in_lets_the_next_in():
     """An idle slot of the writer's serves him: nothing is opened."""
-    desk = ready(2, maxsize=3, lent_most=1)
+    desk = ready(2, maxsize=3, stand_ins_most=1)
     desk.settle(sight(readers=[]))
-    lent, waiting = desk.ask(role=R), desk.ask(role=R)
+    guest, waiting = desk.ask(role=R), desk.ask(role=R)
     assert waiting.slot is None
 
-    desk.do(desk.books.discard(lent.slot, "it was lost", desk.now))
+    desk.do(desk.books.discard(guest.slot, "it was lost", desk.now))
 
     assert waiting.slot
-    assert waiting.slot.is_lent
+    assert waiting.slot.is_stand_in
     assert not desk.opening
 
 
 def test_writer_that_is_sought_does_not_stand_in():
     """What comes back of it is put by, until it is known to be the writer."""
-    desk = without_readers(maxsize=1, lent_most=1)
+    desk = without_readers(maxsize=1, stand_ins_most=1)
     holder, guest = desk.ask(), desk.ask(role=R)
     desk.settle(sight(None, [], others=["db-1"], is_sought=True))
 
@@ -865,7 +865,7 @@ def test_writer_that_is_sought_does_not_stand_in():
 
 def test_writer_does_not_stand_in_for_who_wants_one_reader():
     """He waits for that reader, and can give up as anybody."""
-    desk = ready(2, maxsize=2, lent_most=2)
+    desk = ready(2, maxsize=2, stand_ins_most=2)
     desk.settle(sight(readers=[], others=["db-2"]))
 
     customer = desk.ask(role=R, instance="db-2")
@@ -877,7 +877,7 @@ def test_writer_does_not_stand_in_for_who_wants_one_reader():
 
 def test_guests_go_back_to_the_readers_when_there_is_one():
     """In the order in which they asked."""
-    desk = without_readers(maxsize=1, lent_most=1)
+    desk = without_readers(maxsize=1, stand_ins_most=1)
     holder = desk.ask()
     guest = desk.ask("guest", role=R)
 
@@ -891,13 +891,13 @@ def test_guests_go_back_to_the_readers_when_there_is_one():
 
 def test_who_waits_for_a_reader_is_served_by_the_writer_when_there_is_none_any_more():
     """Its last reader left."""
-    desk = ready(1, lent_most=1)
+    desk = ready(1, stand_ins_most=1)
     customer = desk.ask(role=R)
 
     desk.settle(sight(readers=[], others=["db-2", "db-3"]))
 
     assert customer.slot.instance == "db-1"
-    assert customer.slot.is_lent
+    assert customer.slot.is_stand_in
 
 
 # --- one instance ---------------------------------------------------------------------------------------------------
@@ -1226,14 +1226,14 @@ def test_slots_stay_where_the_new_default_has_some():
 
 def test_slot_that_stands_in_for_a_reader_is_the_writers_no_more():
     """It does not count against the share that it was taken from."""
-    desk = without_readers(maxsize=2, lent_most=1)
+    desk = without_readers(maxsize=2, stand_ins_most=1)
     reader = desk.ask(role=R)
     desk.arrive_all()
-    assert reader.slot.is_lent
+    assert reader.slot.is_stand_in
 
     desk.do(desk.books.mean(None, desk.now))
 
-    assert (desk.side(W).lent, reader.slot.is_lent) == (0, False)
+    assert (desk.side(W).stand_ins, reader.slot.is_stand_in) == (0, False)
     assert reader.slot.side is desk.side(None)
 
 

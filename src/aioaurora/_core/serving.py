@@ -30,7 +30,7 @@ class Limits:
     max_idle: float | None = None
     recycle_after: float | None = None
     max_lag: float | None = None
-    lent_most: int = 0
+    stand_ins_most: int = 0
     connecting: int = UNLIMITED  # Connects at a time to one instance.
 
 
@@ -62,7 +62,7 @@ class Serving:
         self._turn = 0
         self._measures = strategy is nearest
         self.sides = {
-            role: Side(role, 0, limits.maxsize, limits.lent_most) for role in (Role.WRITER, Role.READER, None)
+            role: Side(role, 0, limits.maxsize, limits.stand_ins_most) for role in (Role.WRITER, Role.READER, None)
         }
         self._writers, self._readers = self.sides[Role.WRITER], self.sides[Role.READER]
         self._readers.maxsize = limits.reader_maxsize if default is not Role.READER else limits.maxsize
@@ -115,7 +115,7 @@ class Serving:
     @property
     def is_share_used_up(self) -> bool:
         """Whether there is no reader, and requests for one have all that the writer has for them."""
-        return self._has_no_reader and self._writers.lent >= self._writers.lent_most
+        return self._has_no_reader and self._writers.stand_ins >= self._writers.stand_ins_most
 
     # --- inside ------------------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class Serving:
     @property
     def _has_no_reader(self) -> bool:
         """Whether requests for a reader go to the writer."""
-        return self._writers.lent_most > 0 and self.sight.is_known and not self._readers.candidates
+        return self._writers.stand_ins_most > 0 and self.sight.is_known and not self._readers.candidates
 
     def _order(self, side: Side) -> Sequence[Share]:
         return self._strategy(side.candidates, self._chance()) if len(side.candidates) > 1 else side.candidates

@@ -44,7 +44,7 @@ class Books(Serving):
         candidates = side.candidates
         share = candidates[0] if len(candidates) == 1 else self._chosen(side)
         if share is None or not share.idle:
-            return self._lent() if side is self._readers and not candidates else None
+            return self._stand_in() if side is self._readers and not candidates else None
         slot = share.idle.pop()
         slot.where = LEASED
         slot.uses += 1
@@ -56,8 +56,8 @@ class Books(Serving):
         slot.share.leased -= 1
         slot.where = IDLE
         slot.share.idle.append(slot)
-        if slot.is_lent:
-            slot.is_lent, slot.side.lent = False, slot.side.lent - 1
+        if slot.is_stand_in:
+            slot.is_stand_in, slot.side.stand_ins = False, slot.side.stand_ins - 1
 
     def wait(self, waiter: Waiter[Slot], side: Side, now: float) -> list[Command]:
         """Put somebody into line who could not take a slot."""
@@ -118,8 +118,8 @@ class Books(Serving):
         if slot.stale or slot.expires_at <= now or self.is_closing:
             return self.discard(slot, slot.stale or ("it was old" if not self.is_closing else "the pool closes"), now)
         share.leased -= 1
-        if slot.is_lent:
-            slot.is_lent, side.lent = False, side.lent - 1
+        if slot.is_stand_in:
+            slot.is_stand_in, side.stand_ins = False, side.stand_ins - 1
         if side.waiting or self.is_draining:
             commands = self._placed(slot, now)
             return commands if slot.where is LEASED else [*commands, *self._followed(side, now)]
@@ -242,10 +242,10 @@ class Books(Serving):
         is_alone = len(candidates) == 1
         serves_all = candidates[0] is share if is_alone else share in candidates and share in self._order(side)
         waiter = side.next_for(slot.instance, serves_all=serves_all, serves_one=self._serves_one(share, side))
-        if waiter is None and serves_all and side.lent < side.lent_most:
+        if waiter is None and serves_all and side.stand_ins < side.stand_ins_most:
             waiter = side.next_guest()
             if waiter is not None:
-                slot.is_lent, side.lent = True, side.lent + 1
+                slot.is_stand_in, side.stand_ins = True, side.stand_ins + 1
         return waiter
 
     def _taken_of(self, side: Side, instance: str) -> Slot | None:
@@ -264,12 +264,12 @@ class Books(Serving):
         slot.uses += 1
         slot.share.leased += 1
 
-    def _lent(self) -> Slot | None:
+    def _stand_in(self) -> Slot | None:
         """Lease a slot of the writer's to who asks for a reader, of which there is none."""
         side = self._writers
-        slot = self.take(side) if self._has_no_reader and side.lent < side.lent_most else None
+        slot = self.take(side) if self._has_no_reader and side.stand_ins < side.stand_ins_most else None
         if slot is not None:
-            slot.is_lent, side.lent = True, side.lent + 1
+            slot.is_stand_in, side.stand_ins = True, side.stand_ins + 1
         return slot
 
     def _served(self, side: Side) -> Iterator[Command]:

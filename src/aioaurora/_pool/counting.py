@@ -105,7 +105,7 @@ def _hindrance(books: Books, topology: Topology, side: Side, instance: str | Non
     limits, laggards = books.limits, books.laggards
     told = f"; more than max_lag={limits.max_lag} s behind: {', '.join(laggards)}" if laggards else ""
     if books.is_share_used_up:
-        told += f"; the writer serves {limits.lent_most} in place of a reader already, all that fallback_share allows"
+        told += f"; the writer serves {limits.stand_ins_most} in place of a reader: all that fallback_share allows"
     return told
 
 
