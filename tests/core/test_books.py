@@ -62,7 +62,7 @@ class Life(stateful.RuleBasedStateMachine):
         readers = [name for name in up if name != self.writer]
         writer = self.writer if self.writer in up and not self.is_sought else None
         others = sorted(self.members - set(readers) - {writer})
-        self.desk.settle(
+        self.desk.follow(
             sight(
                 writer,
                 readers,
@@ -184,7 +184,7 @@ class Life(stateful.RuleBasedStateMachine):
     @stateful.rule()
     def follow_anew(self):
         """What is not known is no news."""
-        self.desk.settle(Sight())
+        self.desk.follow(Sight())
 
     @stateful.rule()
     def seek(self):

@@ -136,7 +136,7 @@ class Books(Serving):
 
     # --- the cluster changes -----------------------------------------------------------------------------------
 
-    def settle(self, sight: Sight, now: float) -> list[Command]:
+    def follow(self, sight: Sight, now: float) -> list[Command]:
         """Follow the cluster: drop what is stale, and serve from whoever is right now."""
         if self.sight.is_known and not sight.is_known:
             return []  # The cluster is about to be followed anew: until then we know more.

@@ -72,9 +72,9 @@ class Hands:
     async def begin(self) -> None:
         """Follow the cluster; opens what `minsize` asks for."""
         await self._begun.wait()
-        self._parts.monitor.followers.add(self.settle)
+        self._parts.monitor.followers.add(self.follow)
         self._parts.dependants.add(self._orphan)
-        self.settle()
+        self.follow()
         self.carry_out(self._books.refreshed(self._loop.time()))
 
     async def ready(self, deadline: float) -> None:
@@ -115,7 +115,7 @@ class Hands:
 
     async def end(self) -> None:
         """End all tasks."""
-        self._parts.monitor.followers.discard(self.settle)
+        self._parts.monitor.followers.discard(self.follow)
         self._parts.dependants.discard(self._orphan)
         self._has_ended = True
         self._root.cancel()
@@ -134,7 +134,7 @@ class Hands:
         self.is_orphaned = True
         self.close("the Cluster of the pool")
 
-    def settle(self) -> None:
+    def follow(self) -> None:
         """Let the books follow what is believed of the cluster."""
         state, is_plain = self._parts.monitor.state, bool(self._parts.dialer.is_plain)
         if is_plain and self._cluster._config.role is None:
@@ -142,7 +142,7 @@ class Hands:
         is_custom = self._cluster._config.endpoint.kind is EndpointKind.CUSTOM  # DNS alone says who its members are.
         sight = sight_of(state, is_plain=is_plain, is_custom=is_custom)
         if sight != self._books.sight:  # Each new connection is news of its instance, and all slots are looked at.
-            self.carry_out(self._books.settle(sight, self._loop.time()))
+            self.carry_out(self._books.follow(sight, self._loop.time()))
 
     def carry_out(self, commands: Iterable[Command]) -> None:
         """Do what the books say, in order."""
