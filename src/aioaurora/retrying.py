@@ -28,14 +28,13 @@ from aioaurora.errors import AioauroraError, ConfigurationError, Role
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
     import tenacity
 
     from aioaurora.connection import Connection
-    from aioaurora.waiting import Acquiring, Ending
+    from aioaurora.waiting import Lender
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -114,33 +113,6 @@ class Options:
             raise ConfigurationError(
                 f"isolation={self.isolation.lower()!r}: readers run REPEATABLE READ only, leave it out"
             )
-
-
-class Lender:
-    """What units need of a pool."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether new work is refused."""
-        raise NotImplementedError
-
-    def acquire(
-        self, *, role: Role | str | None = None, instance: str | None = None, timeout: float | None = None
-    ) -> Acquiring:
-        """Lease a connection."""
-        raise NotImplementedError
-
-    def release(self, connection: Connection) -> Ending:
-        """Give it back."""
-        raise NotImplementedError
-
-    def working(self) -> AbstractContextManager[None]:
-        """Count a unit of work while it is under way, its pauses too."""
-        raise NotImplementedError
-
-    def deadline(self, timeout: float | None) -> float:
-        """Say until when, on the loop's clock, that may take which is asked for now."""
-        raise NotImplementedError
 
 
 class Unit:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from aioaurora._core.traces import MAY_HAVE_COMMITTED, READ, WROTE
 from aioaurora._io.attempting import Attempting
 from aioaurora.errors import AioauroraError, ConnectionLost, Outcome, Role, WriterDemoted
-from aioaurora.retrying import Attempts, GoingOn, Lender, Options, run_unit, transactional_on
+from aioaurora.retrying import Attempts, GoingOn, Options, run_unit, transactional_on
+from aioaurora.waiting import Lender
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
