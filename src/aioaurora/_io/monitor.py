@@ -131,7 +131,7 @@ class Monitor:
         with as_in_a_task():
             for command in commands:
                 self._carry_out(command)
-            self._settle(before)
+            self._follow(before)
 
     def begin(self, observed: Observed, session: Session) -> None:
         """Take the first answer in, and go on asking on the connection that brought it."""
@@ -257,7 +257,7 @@ class Monitor:
 
     # --- who is watched ----------------------------------------------------------------------------------------
 
-    def _settle(self, before: State) -> None:
+    def _follow(self, before: State) -> None:
         """Follow a change: watch whom it names, wake who waits, say what is new."""
         if self.state == before:
             return
@@ -271,7 +271,7 @@ class Monitor:
             {Place(endpoint.host, endpoint.port)} | {Place(each.host, each.port) for each in self.topology.instances}
         )
         self._wake()
-        self._reports.settled(self.state)
+        self._reports.tell_roles(self.state)
         for follow in tuple(self.followers):
             follow()
 
