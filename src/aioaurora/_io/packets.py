@@ -37,7 +37,7 @@ def error_in_first(waiting: bytes) -> driver.Error | None:
 
 def last_in(payload: bytes) -> tuple[int, int] | None:
     """The warnings and the status of an EOF packet; None if it is none."""
-    if payload[0] != _EOF or len(payload) > _EOF_AT_MOST:
+    if payload[:1] != b"\xfe" or len(payload) > _EOF_AT_MOST:
         return None
     warnings, status = _LAST.unpack_from(payload)
     return warnings, status
