@@ -45,6 +45,16 @@ async def test_a_pool_can_be_entered(sim, monkeypatch):
     assert connections_at(sim) == 0
 
 
+async def test_an_executemany_of_a_lease(sim, monkeypatch):
+    """aiomysql builds its statement as a bytearray."""
+    await sim.execute("CREATE TABLE t (a INT PRIMARY KEY)")
+    async with pooled(sim, monkeypatch, autocommit=True) as pool:
+        async with pool.acquire() as connection, connection.cursor() as cursor:
+            assert await cursor.executemany("INSERT INTO t VALUES (%s)", [(1,), (2,)]) == 2
+
+        assert await pool.fetch_all("SELECT a FROM t ORDER BY a") == [(1,), (2,)]
+
+
 async def test_a_pool_to_come_can_be_a_task(sim, monkeypatch):
     """It is a coroutine."""
     pool = await asyncio.create_task(pooled(sim, monkeypatch))

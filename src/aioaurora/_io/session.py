@@ -50,8 +50,8 @@ class Session(Life):
         """Run a statement and read its first result."""
         if self._busy or self._is_parked or self._process != kernel.process.id:
             self._refuse()
-        if isinstance(sql, str):
-            sql = sql.encode(self._encoding, "surrogateescape")
+        if type(sql) is not bytes:  # aiomysql's executemany builds a bytearray.
+            sql = sql.encode(self._encoding, "surrogateescape") if isinstance(sql, str) else bytes(sql)
         self._busy = True
         try:
             last = self._result
