@@ -46,7 +46,7 @@ async def test_a_pool_can_be_entered(sim, monkeypatch):
 
 
 async def test_an_executemany_of_a_lease(sim, monkeypatch):
-    """aiomysql builds its statement as a bytearray."""
+    """Its statement is a bytearray, as aiomysql builds it."""
     await sim.execute("CREATE TABLE t (a INT PRIMARY KEY)")
     async with pooled(sim, monkeypatch, autocommit=True) as pool:
         async with pool.acquire() as connection, connection.cursor() as cursor:

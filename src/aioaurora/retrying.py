@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import tenacity
 
     from aioaurora.connection import Connection
-    from aioaurora.waiting import Acquiring, Ending
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -102,12 +101,12 @@ class Lender:
 
     def acquire(
         self, *, role: Role | str | None = None, instance: str | None = None, timeout: float | None = None
-    ) -> Acquiring:
+    ) -> Awaitable[Connection]:
         """Lease a connection."""
         raise NotImplementedError
 
-    def release(self, connection: Connection) -> Ending:
-        """Give it back."""
+    def release(self, connection: Connection) -> Awaitable[None]:
+        """Give it back; awaiting it waits until it is clean, too."""
         raise NotImplementedError
 
     def working(self) -> AbstractContextManager[None]:
@@ -117,6 +116,10 @@ class Lender:
     def deadline(self, timeout: float | None) -> float:
         """Say until when, on the loop's clock, that may take which is asked for now."""
         raise NotImplementedError
+
+    def cause_of(self, error: Exception) -> Exception:
+        """Give the driver's error where a layer between the driver and the unit has put its own in its place."""
+        return error
 
 
 class Unit:
@@ -191,7 +194,7 @@ class Unit:
 
     def is_worth_another(self, error: Exception) -> bool:
         """Tell whether it is certain that nothing was done, and the same again may succeed."""
-        return self._may_run_again and not self._went_on and self._is_undone(error)
+        return self._may_run_again and not self._went_on and self._is_undone(self._lender.cause_of(error))
 
     def _is_undone(self, error: Exception) -> bool:
         errno = errno_of(error) if isinstance(error, err.MySQLError) else None
