@@ -10,7 +10,7 @@ tells whether a pooled connection still leads to who it is meant for; `engine.di
 
 from __future__ import annotations
 
-from aioaurora.sqlalchemy._dialect import AuroraDialect, cluster_of
+from aioaurora.sqlalchemy._dialect import AuroraDialect, MariaDBAuroraDialect, cluster_of
 from aioaurora.sqlalchemy._units import run_in_transaction
 
-__all__ = ["AuroraDialect", "cluster_of", "run_in_transaction"]
+__all__ = ["AuroraDialect", "MariaDBAuroraDialect", "cluster_of", "run_in_transaction"]

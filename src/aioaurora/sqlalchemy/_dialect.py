@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, exc
 from sqlalchemy.dialects.mysql.aiomysql import AsyncAdapt_aiomysql_connection, MySQLDialect_aiomysql
+from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 from sqlalchemy.util.concurrency import await_only
 
 from aioaurora._core.verdict import ends_session, errno_of
@@ -131,14 +132,13 @@ class AuroraDialect(MySQLDialect_aiomysql):
     def do_rollback(self, dbapi_connection: PoolProxiedConnection) -> None:
         """Roll back; what went with its session has been rolled back by the server."""
         connection = driver_of(dbapi_connection)
-        if connection is None:
+        if connection is not None and (connection.closed or connection.slot.is_ending):
+            return  # A unit of work leaves nothing behind.
+        try:
             super().do_rollback(dbapi_connection)  # type: ignore[no-untyped-call]  # As above.
-        elif not (connection.closed or connection.slot.is_ending):  # A unit of work leaves nothing behind.
-            try:
-                await_only(connection.rollback())
-            except ConnectionLost as error:
-                if error.outcome is Outcome.UNKNOWN:
-                    raise
+        except ConnectionLost as error:
+            if error.outcome is Outcome.UNKNOWN:
+                raise
 
     # --- errors ------------------------------------------------------------------------------------------------
 
@@ -155,8 +155,14 @@ class AuroraDialect(MySQLDialect_aiomysql):
         return ours is not None and (ours.closed or ends_session(errno_of(e) or 0))
 
 
+class MariaDBAuroraDialect(MariaDBDialect, AuroraDialect):
+    """The dialect `mariadb+aioaurora`: the same, for a server that must be a MariaDB."""
+
+    supports_statement_cache = True
+
+
 def cluster_of(engine: AsyncEngine | Engine) -> Cluster | None:
-    """Give the Cluster that an engine follows on this event loop; None before its first connection.
+    """Give the Cluster that an engine follows on this event loop; None before its first connection there.
 
     Raises:
         TypeError: The engine's URL is not `mysql+aioaurora`.

@@ -138,7 +138,8 @@ class Clusters:
 
     def here(self) -> Followed | None:
         """Give the one of this loop, if there is one."""
-        pid, followed = self._made.get(asyncio.get_running_loop(), (0, None))
+        loop = _running()
+        pid, followed = (0, None) if loop is None else self._made.get(loop, (0, None))
         return followed if pid == os.getpid() else None
 
     def made_here(self, arguments: Mapping[str, Any], *, may_change: bool) -> Followed:
@@ -155,9 +156,7 @@ class Clusters:
         """Forget them all; waits for the end of this loop's, while each other ends on its own loop."""
         made = list(self._made.items())
         self._made.clear()
-        here = None
-        with contextlib.suppress(RuntimeError):  # No loop is running.
-            here = asyncio.get_running_loop()
+        here = _running()
         for loop, (pid, followed) in made:
             if pid != os.getpid():
                 continue  # It is the parent's.
@@ -179,6 +178,12 @@ class Clusters:
 
     def _close_later(self, cluster: Cluster) -> None:
         self.begun(cluster.close())
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    with contextlib.suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
 
 
 def flaw_of(connection: Connection) -> str:
