@@ -11,6 +11,7 @@ import os
 import nox
 
 PYTHONS = ("3.11", "3.12", "3.13")
+OLDEST_SQLALCHEMY = "sqlalchemy==2.0.31"  # As pyproject.toml has it.
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 nox.needs_version = ">=2025.2"
@@ -18,7 +19,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = os.environ.get("AIOAURORA_REQUIRE_ALL") == "1"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "docs"]
+nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "sqlalchemy-oldest", "docs"]
 
 
 def _install(session: nox.Session, *groups: str, project: str = "-e.", also: tuple[str, ...] = ()) -> None:
@@ -76,10 +77,26 @@ def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
     session.run("python", "tests/aiomysql_suite/run.py", *session.posargs)
 
 
+@nox.session(name="sqlalchemy-oldest")
+def sqlalchemy_oldest(session: nox.Session) -> None:
+    """Test what is for SQLAlchemy on the oldest one that we allow; `tests` and `system` do it on the newest."""
+    _install(session, "tests", also=(OLDEST_SQLALCHEMY,))
+    names = ["tests/test_sqlalchemy.py", "tests/test_sqlalchemy_units.py", "tests/system/test_sqlalchemy_mariadb.py"]
+    session.run("pytest", *(session.posargs or names))
+
+
+@nox.session(name="sqlalchemy-suite")
+@nox.parametrize("sqlalchemy", [OLDEST_SQLALCHEMY, "sqlalchemy"], ids=["oldest", "newest"])
+def sqlalchemy_suite(session: nox.Session, sqlalchemy: str) -> None:
+    """Run SQLAlchemy's dialect compliance suite over ours beside aiomysql's: five minutes. Not part of CI."""
+    _install(session, "sqlalchemy-suite", also=(sqlalchemy,))
+    session.run("python", "tests/sqlalchemy_suite/run.py", *session.posargs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning fails."""
-    _install(session, "docs", project="-e.[cli,simulator]")
+    _install(session, "docs", project="-e.[cli,simulator,sqlalchemy]")
     session.run("sphinx-build", "-q", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 

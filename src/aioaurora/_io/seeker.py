@@ -140,6 +140,13 @@ class Seeker:
 
         return await retrying(attempt)
 
+    async def settled(self, role: Role | None, *, deadline: float) -> None:
+        """Wait until it is known who the writer is; raises what `seek` would."""
+        request = _Request(role, None, self._loop.time(), deadline, is_modest=False)
+        self.refuse_late_comer(role)
+        while self._monitor.is_searching:
+            await self._next_change(request)
+
     def refuse_late_comer(self, role: Role | None) -> None:
         """Fail at once who asks for the writer when the search has lasted for long; who waits goes on waiting."""
         patience = self._config.give_up_waiting_after
