@@ -32,6 +32,7 @@ from aioaurora._core.failover import (
 )
 from aioaurora._core.silence import Patience
 from aioaurora._core.topology import Instance, Topology, changed
+from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.dial import Place, closed
 from aioaurora._io.heartbeat import Heartbeat
 from aioaurora._io.lookout import Lookout
@@ -127,9 +128,10 @@ class Monitor:
         before = self.state
         self.state, commands = step(before, event, self._loop.time())
         self._reports.news(event, before, self.state, connections=lambda instance: len(self._open(instance)))
-        for command in commands:
-            self._carry_out(command)
-        self._settle(before)
+        with as_in_a_task():
+            for command in commands:
+                self._carry_out(command)
+            self._settle(before)
 
     def begin(self, observed: Observed, session: Session) -> None:
         """Take the first answer in, and go on asking on the connection that brought it."""
