@@ -73,6 +73,11 @@ class Seeker:
         self._reached_by = 0.0
         self._has_reached = False
 
+    @property
+    def has_reached(self) -> bool:
+        """Whether an instance has answered once."""
+        return self._has_reached
+
     async def reach(self, deadline: float) -> None:
         """Wait until an instance has answered once; many may wait for the same first contact."""
         if self._has_reached:

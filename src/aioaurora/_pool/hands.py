@@ -22,6 +22,7 @@ from aioaurora._core.failover import ReaderOnly, Unreached
 from aioaurora._core.shares import IDLE
 from aioaurora._core.sight import sight_of
 from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.driver import sentence_of
 from aioaurora._pool.keeping import Keeper
 from aioaurora.errors import AioauroraError, ConnectTimeout, NoReader, NoWriter, PoolClosed, PoolTimeout, Role
@@ -68,6 +69,11 @@ class Hands:
     def phase(self) -> Phase:
         """What is known of the writer."""
         return self._parts.monitor.state.phase
+
+    @property
+    def searching_for_s(self) -> float:
+        """For how long the writer has been sought; 0 when it is not."""
+        return self._parts.monitor.searching_for_s
 
     async def begin(self) -> None:
         """Follow the cluster; opens what `minsize` asks for."""
@@ -142,8 +148,9 @@ class Hands:
             match command:
                 case Open(slot):
                     if self._group is not None:
-                        self._opening[slot] = anyio.CancelScope()
-                        self._group.start_soon(self._open, slot)
+                        with as_in_a_task():
+                            self._opening[slot] = anyio.CancelScope()
+                            self._group.start_soon(self._open, slot)
                 case Hand(slot, waiter):
                     waiter.serve(slot)
                 case Close(slot, why):
