@@ -20,8 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 HERE = pathlib.Path(__file__).parent
-UVICORN = [sys.executable, "-m", "uvicorn", "web_app:app", "--log-level", "warning", "--port"]
-GUNICORN = [sys.executable, "-W", "ignore", "-m", "gunicorn", "web_app:app", "--preload", "--workers", "2"]
+UVICORN = [sys.executable, "-m", "uvicorn", "web_app:app", "--app-dir", str(HERE), "--log-level", "warning", "--port"]
+GUNICORN = [
+    sys.executable,
+    "-W",
+    "ignore",
+    "-m",
+    "gunicorn",
+    "web_app:app",
+    "--pythonpath",
+    str(HERE),
+    "--preload",
+    "--workers",
+    "2",
+]
 WORKERS = ["uvicorn.workers.UvicornWorker", "asgi"]
 
 pytestmark = pytest.mark.timeout(60)
@@ -65,9 +77,7 @@ async def started(
     where = [str(port)] if "uvicorn" in command else ["--bind", f"127.0.0.1:{port}"]
     errors = tmp_path / "errors"
     with errors.open("wb") as told:
-        process = await asyncio.create_subprocess_exec(
-            *command, *where, cwd=HERE, env=environment, stdout=told, stderr=told
-        )
+        process = await asyncio.create_subprocess_exec(*command, *where, env=environment, stdout=told, stderr=told)
     server = Server(process, port, errors)
     try:
         yield server
