@@ -22,7 +22,7 @@ import sys
 import tempfile
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import httpx
 
@@ -268,7 +268,7 @@ async def _serving(variant: Variant, sim: SimulatedCluster, outcome: Run) -> Asy
             async with httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S, limits=limits, trust_env=False
             ) as client:
-                await _until_it_answers(client, process)
+                await _until_it_answers(client, process, errors)
                 yield client
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -285,14 +285,15 @@ async def _serving(variant: Variant, sim: SimulatedCluster, outcome: Run) -> Asy
             outcome.raised.update(errors.read().decode(errors="replace").splitlines())
 
 
-async def _until_it_answers(client: httpx.AsyncClient, process: asyncio.subprocess.Process) -> None:
+async def _until_it_answers(client: httpx.AsyncClient, process: asyncio.subprocess.Process, errors: IO[bytes]) -> None:
     async with asyncio.timeout(20):
         while process.returncode is None:
             with contextlib.suppress(httpx.TransportError):
                 if (await client.get("/products")).status_code == 200:
                     return
             await asyncio.sleep(0.05)
-    raise RuntimeError(f"the shop has ended with {process.returncode}")
+    errors.seek(0)
+    raise RuntimeError(f"the shop has ended with {process.returncode}: {errors.read().decode()[-2000:]}")
 
 
 async def _answer_names(sim: SimulatedCluster, reading: asyncio.StreamReader, writing: asyncio.StreamWriter) -> None:

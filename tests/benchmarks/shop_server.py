@@ -60,7 +60,12 @@ def tell_what_handlers_raise() -> None:
 def main(app: str, port: str) -> None:
     """Serve until SIGTERM."""
     tell_what_handlers_raise()
-    config = uvicorn.Config(app, port=int(port), log_level="critical", app_dir=str(SHOPS))
+    config = uvicorn.Config(
+        app,
+        port=int(port),
+        loop="asyncio",  # uvloop does not ask `socket`.
+        log_level=os.environ.get("SHOP_LOG", "critical"),
+    )
     sys.path.insert(0, str(SHOPS))
     server = uvicorn.Server(config)
     if "SHOP_NAMES" in os.environ:

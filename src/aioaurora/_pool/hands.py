@@ -25,6 +25,7 @@ from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.driver import sentence_of
 from aioaurora._pool.keeping import Keeper
+from aioaurora._pool.withholding import Withholding
 from aioaurora.errors import AioauroraError, ConnectTimeout, NoReader, NoWriter, PoolClosed, PoolTimeout, Role
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Hands:
         self._loop = self._parts.loop
         ping_s = cluster._config.connect_timeout
         self.keeper = Keeper(config, books, counts, ping_s=ping_s, carry_out=self.carry_out)
+        self._withholding = Withholding(cluster.topology.cluster, cluster._events.emit)
         self._units = 0
         self._group: anyio.abc.TaskGroup | None = None
         self._opening: dict[Slot, anyio.CancelScope] = {}
@@ -139,6 +141,9 @@ class Hands:
             self._books.mean(None)
         is_custom = self._cluster._config.endpoint.kind is EndpointKind.CUSTOM  # DNS alone says who its members are.
         sight = sight_of(state, is_plain=is_plain, is_custom=is_custom)
+        if self._cluster._config.follow == "observe":
+            self._withholding.see(sight, self._books.slots)
+            return
         if sight != self._books.sight:  # Each new connection is news of its instance, and all slots are looked at.
             self.carry_out(self._books.settle(sight, self._loop.time()))
 
