@@ -1,4 +1,4 @@
-"""The switch: with `follow="observe"` all is decided and told, and nothing is done; with "off" nothing is even asked."""
+"""The switch: with `follow="observe"` all is decided and told, and nothing is done; with "off" nobody is asked."""
 
 from __future__ import annotations
 
@@ -143,9 +143,8 @@ async def test_a_cluster_that_is_down_harms_no_start(sim, monkeypatch):
 @pytest.mark.parametrize("follow", ["observe", "off"])
 async def test_reads_are_served_by_whoever_the_endpoint_leads_to(sim, monkeypatch, follow):
     """As aiomysql has it: there is only one endpoint to ask."""
-    async with following(sim, monkeypatch, follow=follow) as cluster:
-        async with cluster.connect(role="reader") as connection:
-            assert connection.instance == "db-1"
+    async with following(sim, monkeypatch, follow=follow) as cluster, cluster.connect(role="reader") as connection:
+        assert connection.instance == "db-1"
 
 
 async def test_off_asks_nobody(sim, monkeypatch):

@@ -55,8 +55,8 @@ class Config:
         role: "writer" or "reader"; None: as the endpoint says (`cluster-ro-`: reader, `cluster-custom-`: either,
             others: writer).
         instance: Id of the only instance to use; None: whichever holds the role.
-        follow: "off": use this address only, whatever is behind it. "observe": the same, but watch the cluster, and tell
-            by events what "on" would do. Default "on"; "off" for RDS Proxy and sockets.
+        follow: "off": use this address only, whatever is behind it. "observe": the same, but watch the cluster, and
+            tell by events what "on" would do. Default "on"; "off" for RDS Proxy and sockets.
         tls: Made from `ssl`.
         session: aiomysql's own options, as they were given.
         connect_timeout: For one instance: DNS, TCP, TLS, log-in and role check together. Default 3.

@@ -36,7 +36,8 @@ MODES = ("graceful", "crash", "blackhole")
 PRODUCTS, RESTOCKED, STOCK = 5, 99, 1_000_000
 GRACE_S = 0.5  # After the promotion, until the last 503.
 PATIENCE_S = 45.0  # Of a client for one answer.
-PAUSE_S = 0.5, 1.0  # Of a client between two things.
+TICK_S, STALL_S = 0.02, 0.02
+PAUSE_S = 1.0, 3.0  # Of a client between two things.
 TABLES = (
     "CREATE TABLE products (id INT PRIMARY KEY, name VARCHAR(50) NOT NULL, stock INT NOT NULL)",
     "CREATE TABLE orders (id VARCHAR(36) PRIMARY KEY, product INT NOT NULL, quantity INT NOT NULL)",
@@ -106,6 +107,7 @@ class Run:
         sold: By how much the stock has shrunk.
         wrong_roles: Writes that reached an instance which was no writer, by the simulator's count.
         raised: What handlers raised: error number and class.
+        stalls: When a loop went on that stood still, the server's or the clients', and how late it was.
         unexpected: Answers that no client can make sense of.
     """
 
@@ -116,6 +118,7 @@ class Run:
     sold: int = 0
     wrong_roles: int = 0
     raised: collections.Counter[str] = field(default_factory=collections.Counter)
+    stalls: list[tuple[float, float]] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
 
     def count(self, *statuses: int) -> int:
@@ -125,8 +128,12 @@ class Run:
     @property
     def late(self) -> list[Told]:
         """The answers 503 that came neither during a failover nor just after."""
-        windows = [(fault, promotion + GRACE_S) for fault, promotion, _ in self.faults]
+        windows = [(fault, promotion + GRACE_S + self._stalled_s(promotion)) for fault, promotion, _ in self.faults]
         return [each for each in self.told if each.status == 503 and not any(a <= each.at <= b for a, b in windows)]
+
+    def _stalled_s(self, promotion: float) -> float:
+        """For how long the machine did something else when it mattered (DECISIONS 33)."""
+        return sum(late_s for at, late_s in self.stalls if promotion <= at <= promotion + 4 * GRACE_S)
 
     @property
     def lost(self) -> set[str]:
@@ -158,17 +165,26 @@ class Run:
         return max((each.at - each.asked_at for each in self.told), default=0.0)
 
 
+def client_of(url: str) -> httpx.AsyncClient:
+    """Make a client with a connection of its own."""
+    return httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, trust_env=False, verify=False)
+
+
 class Customer:
     """One client."""
 
-    def __init__(self, client: httpx.AsyncClient, run: Run, chance: random.Random, until: float) -> None:
-        self._client, self._run, self._chance, self._until = client, run, chance, until
+    def __init__(self, url: str, run: Run, chance: random.Random, until: float) -> None:
+        self._url, self._run, self._chance, self._until = url, run, chance, until
         self._loop = asyncio.get_running_loop()
         self._mine: list[str] = []
 
     async def shop(self) -> None:
         """Order and look until it is time to go."""
         await asyncio.sleep(self._chance.uniform(0, PAUSE_S[1]))
+        async with client_of(self._url) as self._client:
+            await self._visit()
+
+    async def _visit(self) -> None:
         while self._loop.time() < self._until:
             drawn = self._chance.random()
             if drawn < 0.6:
@@ -225,19 +241,29 @@ async def run(variant: Variant, *, clients: int, seconds: float, failovers: int,
             await sim.execute(statement)
         for product in (*range(PRODUCTS), RESTOCKED):
             await sim.execute("INSERT INTO products VALUES (%s, %s, %s)", product, f"product {product}", STOCK)
-        async with _serving(variant, sim, outcome) as client:
+        async with _serving(variant, sim, outcome) as url:
             until = loop.time() + seconds
             chance = random.Random(seed)
-            customers = [Customer(client, outcome, random.Random(chance.random()), until) for _ in range(clients)]
+            customers = [Customer(url, outcome, random.Random(chance.random()), until) for _ in range(clients)]
             async with asyncio.TaskGroup() as group:
                 for each in customers:
                     group.create_task(each.shop())
                 group.create_task(_fail_over(sim, outcome, failovers, seconds))
+                group.create_task(_tick(outcome, until))
         outcome.stored = {str(key) for (key,) in await sim.rows("SELECT id FROM orders")}
         rows = await sim.rows("SELECT stock FROM products WHERE id <> %s", RESTOCKED)
         outcome.sold = sum(STOCK - int(stock or 0) for (stock,) in rows)
         outcome.wrong_roles = len(sim.timeline.of("wrong_role"))
     return outcome
+
+
+async def _tick(outcome: Run, until: float) -> None:
+    """Take note of when our own loop stands still."""
+    loop = asyncio.get_running_loop()
+    while (now := loop.time()) < until:
+        await asyncio.sleep(TICK_S)
+        if (late_s := loop.time() - now - TICK_S) > STALL_S:
+            outcome.stalls.append((loop.time(), late_s))
 
 
 async def _fail_over(sim: SimulatedCluster, outcome: Run, count: int, seconds: float) -> None:
@@ -252,8 +278,8 @@ async def _fail_over(sim: SimulatedCluster, outcome: Run, count: int, seconds: f
 
 
 @contextlib.asynccontextmanager
-async def _serving(variant: Variant, sim: SimulatedCluster, outcome: Run) -> AsyncIterator[httpx.AsyncClient]:
-    """Start a shop, and give a client of it."""
+async def _serving(variant: Variant, sim: SimulatedCluster, outcome: Run) -> AsyncIterator[str]:
+    """Start a shop, and say where it is."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -264,12 +290,9 @@ async def _serving(variant: Variant, sim: SimulatedCluster, outcome: Run) -> Asy
         command = [sys.executable, str(SERVER), variant.app, str(port)]
         process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=errors)
         try:
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-            async with httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S, limits=limits, trust_env=False
-            ) as client:
-                await _until_it_answers(client, process, errors)
-                yield client
+            url = f"http://127.0.0.1:{port}"
+            await _until_it_answers(url, process, errors)
+            yield url
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
@@ -282,11 +305,16 @@ async def _serving(variant: Variant, sim: SimulatedCluster, outcome: Run) -> Asy
             names.close()
             await names.wait_closed()
             errors.seek(0)
-            outcome.raised.update(errors.read().decode(errors="replace").splitlines())
+            for line in errors.read().decode(errors="replace").splitlines():
+                if line.startswith("stalled "):
+                    _, at, late_s = line.split()
+                    outcome.stalls.append((float(at), float(late_s)))
+                else:
+                    outcome.raised[line] += 1
 
 
-async def _until_it_answers(client: httpx.AsyncClient, process: asyncio.subprocess.Process, errors: IO[bytes]) -> None:
-    async with asyncio.timeout(20):
+async def _until_it_answers(url: str, process: asyncio.subprocess.Process, errors: IO[bytes]) -> None:
+    async with asyncio.timeout(20), client_of(url) as client:
         while process.returncode is None:
             with contextlib.suppress(httpx.TransportError):
                 if (await client.get("/products")).status_code == 200:
@@ -327,6 +355,7 @@ def table(runs: dict[str, Run]) -> str:
         ("promotion to first order, median", lambda each: f"{statistics.median(each.first_orders_s):.2f} s"),
         ("promotion to first order, worst", lambda each: f"{max(each.first_orders_s):.2f} s"),
         ("longest wait for an answer", lambda each: f"{each.longest_s:.2f} s"),
+        ("longest stall of a loop", lambda each: f"{max((late_s for _, late_s in each.stalls), default=0.0):.2f} s"),
     ]
     lines = ["| | " + " | ".join(runs) + " |", "| --- |" + " ---: |" * len(runs)]
     lines += [f"| {name} | " + " | ".join(str(show(each)) for each in runs.values()) + " |" for name, show in rows]

@@ -1,11 +1,13 @@
 """One of the example shops under uvicorn, as `shop.py` starts it: `python shop_server.py shop:app PORT`.
 
-Whatever a handler raises is told on standard error, one line each: the error's number and its class. Names are looked
+Whatever a handler raises is told on standard error, one line each: the error's number and its class; so are stalls of
+the loop: when it went on, on the machine's monotonic clock, and how late that was. Names are looked
 up at SHOP_NAMES, an address that answers for the simulator, where it is given: aiomysql knows no `nameservers=`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pathlib
@@ -19,6 +21,7 @@ import uvicorn
 from aioaurora.simulator.questions import Answer, Record, Status
 from aioaurora.simulator.resolving import resolving
 
+TICK_S, STALL_S = 0.02, 0.02
 SHOPS = pathlib.Path(__file__).parents[2] / "docs/how-to/fastapi"
 
 
@@ -57,17 +60,35 @@ def tell_what_handlers_raise() -> None:
     fastapi.routing.run_endpoint_function = told
 
 
+class TellsStalls(uvicorn.Server):
+    """A server that says when its loop stood still."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to watch, too."""
+        self._watching = asyncio.create_task(self._watch())
+        await super().startup(sockets)
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + TICK_S
+            await asyncio.sleep(TICK_S)
+            if (late_s := loop.time() - due) > STALL_S:
+                print("stalled", loop.time(), late_s, file=sys.stderr, flush=True)
+
+
 def main(app: str, port: str) -> None:
     """Serve until SIGTERM."""
     tell_what_handlers_raise()
     config = uvicorn.Config(
         app,
         port=int(port),
+        timeout_keep_alive=75,
         loop="asyncio",  # uvloop does not ask `socket`.
         log_level=os.environ.get("SHOP_LOG", "critical"),
     )
     sys.path.insert(0, str(SHOPS))
-    server = uvicorn.Server(config)
+    server = TellsStalls(config)
     if "SHOP_NAMES" in os.environ:
         with resolving(Names(int(os.environ["SHOP_NAMES"]))):
             server.run()

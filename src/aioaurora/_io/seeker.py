@@ -248,7 +248,7 @@ class Seeker:
             raise self._nobody(request, "") from None
 
     def _accept(self, observation: Observation, role: Role | None) -> None:
-        """Check on this very connection what was asked for; readers, where one was chosen: the endpoint has none else."""
+        """Check on this very connection what was asked for; a reader only where there was a choice."""
         follows, who = self._config.follow == "on", observation.instance_id
         if follows:
             self._monitor.tell(Observed(observation))

@@ -62,13 +62,17 @@ def aurora_lifespan(
         said = from_env(*args, prefix=env_prefix, **options)
         if said.get("cluster") is None:  # Else it says how long to wait.
             said.setdefault("give_up_waiting_after", _GIVE_UP_AFTER_S)
-        pool = await create_pool(**said)
-        service = Service(name, pool, drain_s=drain_s)
-        try:
-            with told_of_sigterm(service.begin_draining, delay_s):
-                async with within(app) if within else contextlib.nullcontext() as inner:
-                    yield state_of(service, inner or {})
-        finally:
-            await service.end()
+        service = Service(name, await create_pool(**said), drain_s=drain_s)
+        async with _serving(service, delay_s), within(app) if within else contextlib.nullcontext() as inner:
+            yield state_of(service, inner or {})
 
     return lifespan
+
+
+@contextlib.asynccontextmanager
+async def _serving(service: Service, delay_s: float) -> AsyncIterator[None]:
+    try:
+        with told_of_sigterm(service.begin_draining, delay_s):
+            yield
+    finally:
+        await service.end()
