@@ -18,7 +18,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = os.environ.get("AIOAURORA_REQUIRE_ALL") == "1"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "docs"]
+nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "fastapi", "docs"]
 
 
 def _install(session: nox.Session, *groups: str, project: str = "-e.", also: tuple[str, ...] = ()) -> None:
@@ -77,9 +77,17 @@ def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
 
 
 @nox.session
+def fastapi(session: nox.Session) -> None:
+    """Test with the oldest FastAPI that we allow; `tests` and `system` have the newest."""
+    oldest = PROJECT["project"]["optional-dependencies"]["fastapi"][0].replace(">=", "==")
+    _install(session, "tests", also=(oldest,))
+    session.run("pytest", *(session.posargs or ["tests/fastapi", "tests/system/test_web_servers.py"]))
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning fails."""
-    _install(session, "docs", project="-e.[cli,simulator]")
+    _install(session, "docs", project="-e.[cli,fastapi,simulator]")
     session.run("sphinx-build", "-q", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 
@@ -89,6 +97,13 @@ def bench(session: nox.Session) -> None:
     name, *rest = session.posargs or ["driver"]
     _install(session, "system" if name == "failover" else "tests")
     session.run("python", f"tests/benchmarks/{name}.py", *rest)
+
+
+@nox.session
+def shop(session: nox.Session) -> None:
+    """Load the example shop, and one on plain aiomysql, through four failovers: two and a half minutes. Not in CI."""
+    _install(session, "system")
+    session.run("python", "tests/benchmarks/shop.py", *session.posargs)
 
 
 @nox.session
