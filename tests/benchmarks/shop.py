@@ -76,6 +76,7 @@ class Variant:
     environment: Callable[[SimulatedCluster], dict[str, str]]
 
 
+# Another one is a module of docs/how-to/fastapi with the same paths, and a line here.
 VARIANTS = (
     Variant(name="aioaurora", app="shop:app", environment=_ours),
     Variant(name="plain aiomysql", app="plain_shop:app", environment=_plain),

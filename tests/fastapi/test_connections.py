@@ -55,6 +55,7 @@ async def test_each_role_has_its_connection(app):
         return str(connection.role)
 
     async with served(app) as shop:
+        assert (await shop.get("/openapi.json")).status_code == 200
         assert (await shop.get("/writer")).json() == "db-1 writer"
         assert (await shop.get("/reader")).json() == "reader"
 

@@ -31,8 +31,6 @@ from aioaurora.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -88,7 +86,7 @@ def answer_to(error: BaseException) -> Answer | None:
             return None
 
 
-def exception_handlers() -> dict[Any, Callable[[Any, Any], Awaitable[Any]]]:
+def exception_handlers() -> dict[Any, Any]:
     """Give what `FastAPI(exception_handlers=...)` takes; `install` adds them, too.
 
     They answer 503 and 409 as above, and close WebSockets with 1013. All other errors are raised on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from aioaurora._core.options import seconds
 from aioaurora.environment import from_env
@@ -16,11 +16,37 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from aioaurora.fastapi._service import AuroraState
+
     Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 # Behind a load balancer a quick 503 is worth more than a long wait: clients, and other instances of the application,
 # need not all pile up behind one writer that is gone.
 _GIVE_UP_AFTER_S = 5.0
+
+
+@overload
+def aurora_lifespan(
+    *args: Any,
+    name: Literal["aurora"] = "aurora",
+    within: Lifespan | None = None,
+    env_prefix: str | None = "AIOAURORA_",
+    drain_timeout: float = 20.0,
+    drain_delay: float = 0.0,
+    **options: Any,
+) -> Callable[[Any], AbstractAsyncContextManager[AuroraState]]: ...
+
+
+@overload
+def aurora_lifespan(
+    *args: Any,
+    name: str,
+    within: Lifespan | None = None,
+    env_prefix: str | None = "AIOAURORA_",
+    drain_timeout: float = 20.0,
+    drain_delay: float = 0.0,
+    **options: Any,
+) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]: ...
 
 
 def aurora_lifespan(
@@ -31,7 +57,7 @@ def aurora_lifespan(
     drain_timeout: float = 20.0,
     drain_delay: float = 0.0,
     **options: Any,
-) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
+) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
     """Give a lifespan for `FastAPI(lifespan=...)` or `Starlette(lifespan=...)`: a pool while the application runs.
 
     Nothing is opened before the application starts, so that it may be imported before a fork. Of several calls nested
