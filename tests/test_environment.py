@@ -109,7 +109,18 @@ def test_what_is_misspelt_is_refused_and_what_is_not_ours_is_left_alone():
     with pytest.raises(ConfigurationError, match="did you mean 'AIOAURORA_FOLLOW'"):
         read(FOLOW="off")
 
-    assert read(REQUIRE_ALL="1", HYPOTHESIS="brief", SERVICE_HOST="10.0.0.1", PORT_3306_TCP="tcp://10.0.0.1:3306") == {}
+    assert (
+        read(
+            REQUIRE_ALL="1",
+            HYPOTHESIS="brief",
+            CYCLES="9",
+            TEST="1",
+            PORTAL="x",
+            SERVICE_HOST="10.0.0.1",
+            PORT_3306_TCP="tcp://10.0.0.1:3306",
+        )
+        == {}
+    )
 
 
 @pytest.mark.parametrize(

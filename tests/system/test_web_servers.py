@@ -185,6 +185,24 @@ async def test_or_it_starts_degraded(sim, tmp_path):
         assert (await server.client.get("/who")).json()["instance"] == "db-1"
 
 
+@pytest.mark.parametrize("worker", WORKERS)
+async def test_under_gunicorn_a_hang_up_ends_a_query_too(sim, tmp_path, worker):
+    """Its own worker tells the application as uvicorn does."""
+    command = [*GUNICORN[:-1], "1", "--worker-class", worker]
+    async with started(command, sim, tmp_path) as server:
+        await server.answers()
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as leaving:
+            request = asyncio.create_task(leaving.get("/sleep/600", timeout=600))
+            await asyncio.sleep(1)
+            assert (await server.client.get("/state")).json()["leased"] == 1
+            request.cancel()
+            await asyncio.wait({request})
+
+        async with asyncio.timeout(5):
+            while (await server.client.get("/state")).json()["leased"]:
+                await asyncio.sleep(0.05)
+
+
 @pytest.mark.needs("mariadbd")
 async def test_a_hundred_clients_that_go_in_the_middle_of_a_query_leave_nothing(installed_once, tmp_path):
     """No connection lost, no task left, and no query still running at the server."""

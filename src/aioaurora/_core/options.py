@@ -22,7 +22,7 @@ _FALSE = {"0", "false", "no", "off"}
 _NONE = {"none", "null", ""}
 _OF_SECRETS = frozenset("@='\"\r\n\0")
 _LARGE = 10**18  # Python refuses to write integers of thousands of digits.
-_MISSPELT = 0.9  # Of difflib's likeness: a letter or two.
+_MISSPELT = 0.85  # Of difflib's likeness: a letter or two.
 _LONGEST_SHOWN = 253  # A host name's length; what is longer is something else.
 
 
@@ -45,13 +45,11 @@ def refuse_unknown(names: Iterable[str], known: Iterable[str], *, instead: Mappi
         raise ConfigurationError(f"{named}: {_nearest(name, accepted)}")
 
 
-def refuse_misspelt(name: str, known: Iterable[str]) -> None:
-    """Raise ConfigurationError if a name is nearly, but not quite, one of those that are known."""
+def meant_by(name: str, known: Iterable[str]) -> str | None:
+    """Give the name that was meant by one that is nearly, but not quite, it; None: there is none."""
     import difflib  # noqa: PLC0415 - only for names that are not known.
 
-    near = difflib.get_close_matches(name, known, n=1, cutoff=_MISSPELT)
-    if near:
-        raise ConfigurationError(f"{name!r} is no option: did you mean {near[0]!r}?")
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=_MISSPELT)), None)
 
 
 def choice(name: str, value: object, allowed: Sequence[str]) -> str:

@@ -83,7 +83,8 @@ def from_environment(variables: Mapping[str, str], prefix: str, kinds: Mapping[s
         if name == "url":
             found[name] = text
         elif name not in kinds:
-            options.refuse_misspelt(variable, (prefix + known.upper() for known in [*kinds, *ALIASES, "url"]))
+            if meant := options.meant_by(name, [*kinds, *ALIASES, "url"]):
+                raise ConfigurationError(f"{variable} is no option: did you mean '{prefix}{meant.upper()}'?")
         elif name in NOT_AS_TEXT:
             raise ConfigurationError(f"{variable} cannot be written in the environment: pass {name}= as an argument")
         elif name in found:
