@@ -24,6 +24,7 @@ from aioaurora._core.verdict import is_final
 from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.driver import sentence_of
 from aioaurora._pool.keeping import Keeper
+from aioaurora._pool.withholding import Withholding
 from aioaurora.errors import AioauroraError, PoolClosed, PoolTimeout, Role
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Hands:
         self._loop = self._parts.loop
         ping_s = cluster._config.connect_timeout
         self.keeper = Keeper(config, books, counts, ping_s=ping_s, carry_out=self.carry_out)
+        self._withholding = Withholding(cluster.topology.cluster, cluster._events.emit)
         self._group: anyio.abc.TaskGroup | None = None
         self._opening: dict[Slot, anyio.CancelScope] = {}
         self._begun, self._stirred = asyncio.Event(), asyncio.Event()
@@ -69,6 +71,11 @@ class Hands:
     def phase(self) -> Phase:
         """What is known of the writer."""
         return self._parts.monitor.state.phase
+
+    @property
+    def searching_for_s(self) -> float:
+        """For how long the writer has been sought; 0 when it is not."""
+        return self._parts.monitor.searching_for_s
 
     async def begin(self) -> None:
         """Follow the cluster; opens what `minsize` asks for."""
@@ -142,6 +149,9 @@ class Hands:
             self.carry_out(self._books.mean(None, self._loop.time()))
         is_custom = self._cluster._config.endpoint.kind is EndpointKind.CUSTOM  # DNS alone says who its members are.
         sight = sight_of(state, is_plain=is_plain, is_custom=is_custom)
+        if self._cluster._config.follow == "observe":
+            self._withholding.see(sight, self._books.slots)
+            return
         if sight != self._books.sight:  # Each new connection is news of its instance, and all slots are looked at.
             self.carry_out(self._books.follow(sight, self._loop.time()))
 
