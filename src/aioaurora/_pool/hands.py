@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import math
 import random
 from typing import TYPE_CHECKING, assert_never
 
@@ -55,6 +56,7 @@ class Hands:
     def __init__(self, cluster: Cluster, config: PoolConfig, books: Books, counts: Counts) -> None:
         self.failures: dict[Role | None, BaseException | None] = dict.fromkeys(books.sides)
         self.is_orphaned = self._has_ended = False
+        self._latest = -math.inf
         self._last_failure: BaseException = err.InternalError(0, "no connect has failed")
         self._cluster, self._config, self._books, self._counts = cluster, config, books, counts
         self._parts = cluster._begun()
@@ -232,7 +234,7 @@ class Hands:
 
     def _failed(self, slot: Slot, error: BaseException | None) -> None:
         if error is None:  # The pool is being closed.
-            self.carry_out(self._books.failed(slot, self._loop.time(), is_final=False))
+            self.carry_out(self._books.failed(slot, self._now, is_final=False))
             return
         self._counts.failed += 1
         self.failures[slot.side.role] = self._last_failure = error
@@ -248,16 +250,26 @@ class Hands:
                 is_final=final,
             )
         )
-        self.carry_out(self._books.failed(slot, self._loop.time(), is_final=final))
+        self.carry_out(self._books.failed(slot, self._now, is_final=final))
         if slot.side.waiting:
             side, share = slot.side, slot.share
             until = max(side.paused_until, share.paused_until) if slot.is_pinned else side.paused_until
             self._loop.call_at(until, self._go_on, until)
 
     def _go_on(self, paused_until: float) -> None:
-        """Order what is lacking, now that a pause is over; timers of uvloop may fire a moment before."""
+        """Order what is lacking, now that a pause is over."""
+        self._latest = max(self._latest, paused_until)
         if not self._root.done():
-            self.carry_out(self._books.refreshed(max(self._loop.time(), paused_until)))
+            self.carry_out(self._books.refreshed(self._now))
+
+    @property
+    def _now(self) -> float:
+        """The loop's time, but no earlier than the books were told before: timers may fire a moment early.
+
+        Else what fails in that moment would seem to be no news, and be tried again at once, for as long as it lasts.
+        """
+        self._latest = max(self._latest, self._loop.time())
+        return self._latest
 
     def _hung_up(self, slot: Slot) -> None:
         """Drop an idle connection as soon as its server ends it; who leases one finds out by himself."""
