@@ -17,6 +17,7 @@ from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.selection import Chosen, Hopeless, chosen
 from aioaurora._core.silence import OUR_LATENESS_S
 from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._io.attempting import Attempting
 from aioaurora._io.contact import first_contact
 from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Place, closed
 from aioaurora._io.driver import sentence_of
@@ -121,35 +122,19 @@ class Seeker:
         """
         request = _Request(role, instance, self._loop.time(), deadline, is_modest)
         self.refuse_late_comer(self._role_of(request))
+        attempting = Attempting(
+            deadline=request.deadline,
+            wait=tenacity.wait_random_exponential(multiplier=self._config.search_interval, max=_PAUSE_AT_MOST_S),
+        )
         try:
-            try:
-                return await self._attempt(request, build)
-            except (err.MySQLError, OSError) as error:
-                return await self._tried_again(error, request, build)
+            return await attempting.run(
+                functools.partial(self._attempt, request, build), functools.partial(self._is_passing, request)
+            )
         except (err.MySQLError, OSError) as error:
             is_ours = isinstance(error, _NotInThatRole) or (self._has_reached and self._is_passing(request, error))
             if is_ours and not isinstance(error, TimeoutError):
                 raise self._nobody(request, sentence_of(error)) from error
             raise
-
-    async def _tried_again(self, first: Exception, request: _Request, build: Callable[..., S]) -> Dialled[S]:
-        """Try again after a first failure, if it was a passing one; tenacity costs as much as a log-in, so only now."""
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(functools.partial(self._is_passing, request)),
-            wait=tenacity.wait_random_exponential(multiplier=self._config.search_interval, max=_PAUSE_AT_MOST_S),
-            # tenacity's own delay stops read a clock that virtual time does not move.
-            stop=lambda call: self._loop.time() + call.upcoming_sleep >= request.deadline,
-            sleep=asyncio.sleep,
-            reraise=True,
-        )
-        failures = [first]
-
-        async def attempt() -> Dialled[S]:
-            if failures:
-                raise failures.pop()
-            return await self._attempt(request, build)
-
-        return await retrying(attempt)
 
     async def settled(self, role: Role | None, *, deadline: float) -> None:
         """Wait until it is known who the writer is; raises what `seek` would."""
