@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from typing import TYPE_CHECKING
 
 from aioaurora._core import event as kinds
@@ -16,24 +15,24 @@ if TYPE_CHECKING:
 
 
 class Withholding:
-    """Tells how many connections would not have been handed out again: once for each instance and reason."""
+    """Tells how many connections to an instance would not have been handed out again, when that begins."""
 
     def __init__(self, cluster: str, emit: Callable[[Event], None]) -> None:
         self._cluster, self._emit = cluster, emit
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[str] = set()
 
     def see(self, sight: Sight, slots: Iterable[Slot]) -> None:
         """Look at the connections as they would be looked at now."""
-        counts: collections.Counter[tuple[str, str]] = collections.Counter()
+        stale: dict[str, list[str]] = {}
         for slot in slots:
             if slot.connection is not None:
                 _date(slot, sight)
                 if why := _staleness(slot, sight):
-                    counts[slot.instance or "", why] += 1
-        news, self._told = counts.keys() - self._told, set(counts)
-        for instance, why in sorted(news):
-            count = counts[instance, why]
+                    stale.setdefault(slot.instance or "", []).append(why)
+        for instance in sorted(stale.keys() - self._told):
+            count, why = len(stale[instance]), stale[instance][0]
             self._emit(kinds.Withheld(cluster=self._cluster, what="expire", instance=instance, count=count, why=why))
+        self._told = set(stale)
 
 
 def _date(slot: Slot, sight: Sight) -> None:
