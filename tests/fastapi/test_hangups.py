@@ -128,6 +128,19 @@ async def test_what_the_application_raises_is_raised_on(error):
         await aurora.CancelOnDisconnect(fails)({"type": "http"}, receive, receive)
 
 
+async def test_what_the_server_raises_reaches_the_application():
+    """Where it receives."""
+
+    async def reads(_scope, receive, _send) -> None:
+        await receive()
+
+    async def receive() -> dict:
+        raise ConnectionResetError("by peer")
+
+    with pytest.raises(ConnectionResetError):
+        await aurora.CancelOnDisconnect(reads)({"type": "http"}, receive, receive)
+
+
 async def test_a_request_that_is_cancelled_from_outside_is_cancelled():
     """By the server, when it ends."""
 

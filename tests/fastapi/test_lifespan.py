@@ -124,6 +124,22 @@ def test_what_cannot_work_is_refused_at_once(options):
         aurora.aurora_lifespan("mysql://app@db.test/shop", **options)
 
 
+@pytest.mark.parametrize("follow", ["observe", "off"])
+async def test_the_switch_leaves_an_application_that_works(sim, monkeypatch, follow):
+    """Handlers, readers and health checks."""
+    monkeypatch.setenv("AIOAURORA_FOLLOW", follow)
+    app = FastAPI(lifespan=aurora.aurora_lifespan(**sim.connect_options()))
+    aurora.install(app)
+
+    @app.get("/")
+    async def root(writer: aurora.Writer, reader: aurora.Reader) -> list:
+        return [writer.instance, reader.instance]
+
+    async with served(app) as shop:
+        assert (await shop.get("/")).json() == ["db-1", "db-1"]
+        assert (await shop.get("/health/ready")).status_code == 200
+
+
 # --- the cluster is down --------------------------------------------------------------------------------------------
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 from typing import TYPE_CHECKING
 
 from aioaurora._core import event as kinds
-from aioaurora._core.shares import IDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,24 +15,24 @@ if TYPE_CHECKING:
 
 
 class Withholding:
-    """Tells which connections would not have been handed out again, each once."""
+    """Tells how many connections to an instance would not have been handed out again, when that begins."""
 
     def __init__(self, cluster: str, emit: Callable[[Event], None]) -> None:
         self._cluster, self._emit = cluster, emit
-        self._told: set[Slot] = set()
+        self._told: set[str] = set()
 
     def see(self, sight: Sight, slots: Iterable[Slot]) -> None:
         """Look at the connections as they would be looked at now."""
-        slots = [slot for slot in slots if slot.where is IDLE]
+        stale: dict[str, list[str]] = {}
         for slot in slots:
-            _date(slot, sight)
-        stale = {slot: why for slot in slots if (why := _staleness(slot, sight))}
-        counts = collections.Counter(
-            (slot.instance or "", why) for slot, why in stale.items() if slot not in self._told
-        )
-        self._told = set(stale)
-        for (instance, why), count in counts.items():
+            if slot.connection is not None:
+                _date(slot, sight)
+                if why := _staleness(slot, sight):
+                    stale.setdefault(slot.instance or "", []).append(why)
+        for instance in sorted(stale.keys() - self._told):
+            count, why = len(stale[instance]), stale[instance][0]
             self._emit(kinds.Withheld(cluster=self._cluster, what="expire", instance=instance, count=count, why=why))
+        self._told = set(stale)
 
 
 def _date(slot: Slot, sight: Sight) -> None:

@@ -105,10 +105,10 @@ async def _answered(connection: Request | WebSocket, error: Exception) -> Respon
     if isinstance(connection, WebSocket):
         await connection.close(_TRY_AGAIN_LATER)
         return None
-    return _response(answer)
+    return _response(answer, http_version=connection.scope.get("http_version", "1.1"))
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: Answer, *, http_version: str) -> Response:
     body: dict[str, Any] = {"detail": answer.detail}
     headers = {"Cache-Control": "no-store"}
     if answer.outcome is not None:
@@ -116,6 +116,6 @@ def _response(answer: Answer) -> Response:
     if answer.retry_after_s is not None:
         body["retry_after_s"] = round(answer.retry_after_s, 3)
         headers["Retry-After"] = str(max(1, math.ceil(answer.retry_after_s)))  # Whole seconds: RFC 9110, 10.2.3.
-    if answer.is_final:
+    if answer.is_final and http_version.startswith("1"):  # HTTP/2 has no such header: RFC 9113, 8.2.2.
         headers["Connection"] = "close"
     return JSONResponse(body, status_code=answer.status, headers=headers)

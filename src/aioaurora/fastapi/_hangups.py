@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _GONE = "http.disconnect"
+_LAST = frozenset({"http.response.body", "http.response.pathsend"})
 
 
 class CancelOnDisconnect:
@@ -38,7 +39,7 @@ class _Exchange:
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        self._ahead: asyncio.Queue[Message] = asyncio.Queue(maxsize=1)
+        self._ahead: asyncio.Queue[Message | Exception] = asyncio.Queue(maxsize=1)
         self._is_answered = False
         self._is_over: Message | None = None
         self._limit = asyncio.timeout(None)  # It cancels once, and tells its own cancellation from others.
@@ -57,12 +58,14 @@ class _Exchange:
             if listening is not None:
                 listening.cancel()
                 await asyncio.wait({listening})
-                if not listening.cancelled():
-                    listening.exception()  # Taken note of: the application's own `receive` would have met it.
 
     async def _listen(self) -> None:
         while True:
-            message = await self._receive()
+            try:
+                message = await self._receive()
+            except Exception as error:  # noqa: BLE001 - the server's: the application meets it where it receives.
+                await self._ahead.put(error)
+                return
             if message["type"] == _GONE and not self._is_answered:
                 self._limit.reschedule(asyncio.get_running_loop().time())
             await self._ahead.put(message)
@@ -72,12 +75,14 @@ class _Exchange:
     async def _next(self) -> Message:
         if self._is_over is None:
             message = await self._ahead.get()
+            if isinstance(message, Exception):
+                raise message
             if message["type"] != _GONE:
                 return message
             self._is_over = message
         return self._is_over
 
     async def _answer(self, message: Message) -> None:
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
+        if message["type"] in _LAST and not message.get("more_body", False):
             self._is_answered = True  # Servers report a disconnect when all is sent, too.
         await self._send(message)
