@@ -62,12 +62,12 @@ class Followed:
 
     def __init__(self, arguments: Mapping[str, Any], *, may_change: bool) -> None:
         """Make it of an engine's arguments; with `may_change` the password may be another one at each connect."""
-        self._arguments = _without_password(arguments)
+        self._arguments: dict[str, Any] = _without_password(arguments)
         self.password: Any = arguments.get("password")
         config = from_kwargs(**self._said(arguments, may_change=may_change))
-        self._config = _with_names(config)
-        self.cluster = Cluster(self._config)
-        self._wanted = None if config.instance else config.role or config.endpoint.default_role
+        self._config: Config = _with_names(config)
+        self.cluster: Cluster = Cluster(self._config)
+        self._wanted: Role | None = None if config.instance else config.role or config.endpoint.default_role
         self._seen: State | None = None
         self._sight = Sight()
 
