@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import warnings
 
 import pytest
@@ -419,6 +420,34 @@ async def test_a_server_of_its_own_is_looked_at_too(monkeypatch):
         await kill(sim, min(before))
 
         assert await filled(engine, 2) & before == before - {min(before)}
+
+
+@pytest.mark.real_time
+async def test_a_forked_child_is_handed_nothing_of_its_parents(sim, monkeypatch):
+    """Case 66: it would connect by itself, and what it closes ends nothing."""
+    async with engine_on(sim, monkeypatch) as engine:
+        (number,) = await filled(engine, 1)
+        async with engine.connect() as connection:
+            driver = await driver_of(connection)
+            child = os.fork()
+            if not child:
+                _end_as_child(engine, driver)
+
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            await connection.execute(text("SELECT 1"))
+        assert await filled(engine, 1) == {number}
+
+
+def _end_as_child(engine, driver):
+    try:
+        assert cluster_of(engine) is None
+        with pytest.raises(exc.DisconnectionError, match="another process"):
+            engine.dialect._look_at(driver)
+        driver.close()
+        engine.sync_engine.dispose(close=False)
+    except BaseException:  # noqa: BLE001 - nothing of the parent's may run here.
+        os._exit(1)
+    os._exit(0)
 
 
 @pytest.mark.parametrize("kind", ["idle", "searching", "empty"])

@@ -438,6 +438,8 @@ async def test_what_cannot_work_is_refused(sessions):
         await run_in_transaction(async_sessionmaker(other), put, 1)
     with pytest.raises(errors.ConfigurationError, match="role= is the engine's"):
         await run_in_transaction(sessions, put, 1, role="reader")
+    with pytest.raises(errors.ConfigurationError, match="timeout=-1"):
+        await run_in_transaction(sessions, put, 1, timeout=-1)
 
 
 async def test_sessions_are_of_the_factorys_class(engine):

@@ -6,24 +6,23 @@ import asyncio
 import contextlib
 import io
 import itertools
+import pathlib
+import tempfile
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import pytest
 from alembic import autogenerate, command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import JSON, ForeignKey, MetaData, String, exc, func, insert, inspect, select, text
-from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from aioaurora import errors
 from aioaurora.simulator import SimulatedCluster
 from aioaurora.sqlalchemy import cluster_of, run_in_transaction
 from tests.engines import WHO, asked, driver_of, engine_on, filled, url_of
-
-if TYPE_CHECKING:
-    import pathlib
+from tests.mariadb import private_mariadb
 
 pytestmark = [pytest.mark.needs("mariadbd"), pytest.mark.timeout(60)]
 MODES = ["graceful", "crash", "blackhole"]
@@ -151,6 +150,23 @@ async def test_the_character_set_is_said_with_the_connect(sim):
             "hello",
             "é",
         )
+
+
+async def test_a_plain_replica_is_a_cluster_of_one():
+    """No Aurora, and read-only: nobody waits for its writer."""
+    with (
+        tempfile.TemporaryDirectory(prefix="aa-") as place,
+        private_mariadb(pathlib.Path(place), ["--read-only"]) as it,
+    ):
+        engine = create_async_engine(f"mysql+aioaurora://root@127.0.0.1:{it.port}")
+        try:
+            seen = [await asked(engine, "SELECT CONNECTION_ID(), @@read_only")]
+            assert not engine.dialect.clusters.here().is_sought()
+            seen.append(await asked(engine, "SELECT CONNECTION_ID(), @@read_only"))
+        finally:
+            await engine.dispose()
+
+    assert seen == [(seen[0][0], 1)] * 2
 
 
 REVISION = """

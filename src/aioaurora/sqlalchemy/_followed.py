@@ -8,7 +8,6 @@ import contextvars
 import dataclasses
 import math
 import os
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import MissingGreenlet
@@ -62,12 +61,12 @@ class Followed:
 
     def __init__(self, arguments: Mapping[str, Any], *, may_change: bool) -> None:
         """Make it of an engine's arguments; with `may_change` the password may be another one at each connect."""
-        self._arguments = _without_password(arguments)
+        self._arguments: dict[str, Any] = _without_password(arguments)
         self.password: Any = arguments.get("password")
         config = from_kwargs(**self._said(arguments, may_change=may_change))
-        self._config = _with_names(config)
-        self.cluster = Cluster(self._config)
-        self._wanted = None if config.instance else config.role or config.endpoint.default_role
+        self._config: Config = _with_names(config)
+        self.cluster: Cluster = Cluster(self._config)
+        self._role: Role | None = None if config.instance else config.role or config.endpoint.default_role
         self._seen: State | None = None
         self._sight = Sight()
 
@@ -104,7 +103,7 @@ class Followed:
 
     def is_sought(self) -> bool:
         """Tell whether only the end of a search can tell if a connection will do."""
-        return self._wanted is Role.WRITER and self.sight.is_sought
+        return self.sight.is_sought and self._wanted is Role.WRITER
 
     async def settled(self, deadline: float) -> None:
         """Wait for the end of the search."""
@@ -115,6 +114,11 @@ class Followed:
         return self.sight.unfitness(
             self._wanted, connection.instance, epoch=connection.epoch, generation=connection.generation
         )
+
+    @property
+    def _wanted(self) -> Role | None:
+        """Which role its connections are for; None: any, as of a plain server of which none was asked."""
+        return None if self.sight.is_plain and self._config.role is None else self._role
 
     @property
     def sight(self) -> Sight:
@@ -131,9 +135,7 @@ class Clusters:
     """The Clusters of one engine."""
 
     def __init__(self) -> None:
-        self._made: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, Followed]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._made: dict[asyncio.AbstractEventLoop, tuple[int, Followed]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def here(self) -> Followed | None:
@@ -146,6 +148,7 @@ class Clusters:
         """Give the one of this loop; makes it."""
         followed = self.here()
         if followed is None:
+            self._made = {loop: made for loop, made in self._made.items() if not loop.is_closed()}
             followed = Followed(arguments, may_change=may_change)
             self._made[asyncio.get_running_loop()] = os.getpid(), followed
         elif may_change:

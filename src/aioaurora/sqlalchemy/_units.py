@@ -91,6 +91,8 @@ class _Lender(Lender):
 
     async def reach(self, timeout_s: float | None) -> None:
         """Have the engine's cluster be known: its options say how long anything may take."""
+        if timeout_s is not None:
+            seconds("timeout", timeout_s)
         if self._clusters.here() is None:
             await (await self._connected(timeout_s)).close()
 
