@@ -153,6 +153,16 @@ class Monitor:
         if instance_id in self._heartbeats:
             self._heartbeats[instance_id].kill(thread_id)
 
+    def nudge(self, instance_id: str) -> None:
+        """Ask an instance now that is watched."""
+        if instance_id in self._heartbeats:
+            self._heartbeats[instance_id].nudge()
+
+    def has_answered(self, instance_id: str, *, since: float) -> bool:
+        """Tell whether an instance has answered what it was asked after a loop time."""
+        instance = self.topology.get(instance_id)
+        return instance is not None and instance.said_at > since
+
     def begin_anew(self) -> None:
         """Go on after a failure, with what is believed and held: a fault of ours is no news of the cluster."""
         self.failure = None

@@ -24,6 +24,7 @@ from aioaurora._core.sight import sight_of
 from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.driver import sentence_of
 from aioaurora._pool.keeping import Keeper
+from aioaurora._pool.pinging import Pinging
 from aioaurora.errors import AioauroraError, ConnectTimeout, NoReader, NoWriter, PoolClosed, PoolTimeout, Role
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ class Hands:
         self._cluster, self._config, self._books, self._counts = cluster, config, books, counts
         self._parts = cluster._begun()
         self._loop = self._parts.loop
-        ping_s = cluster._config.connect_timeout
-        self.keeper = Keeper(config, books, counts, ping_s=ping_s, carry_out=self.carry_out)
+        said, monitor = cluster._config, self._parts.monitor
+        pinging = Pinging(said.connect_timeout, said.suspect_after, monitor.nudge, monitor.has_answered)
+        self.keeper = Keeper(config, books, counts, pinging=pinging, carry_out=self.carry_out)
         self._units = 0
         self._group: anyio.abc.TaskGroup | None = None
         self._opening: dict[Slot, anyio.CancelScope] = {}

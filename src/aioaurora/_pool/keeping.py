@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aioaurora._core.shares import Slot
     from aioaurora._core.slots import Books
     from aioaurora._pool.counting import Counts
+    from aioaurora._pool.pinging import Pinging
     from aioaurora.connection import Connection
     from aioaurora.pool_config import PoolConfig
 
@@ -33,7 +34,7 @@ class Keeper:
 
     Args:
         config: What the pool was told.
-        ping_s: Seconds for a sign of life.
+        pinging: For how long a sign of life is waited for.
         carry_out: Does what the books say.
     """
 
@@ -43,11 +44,11 @@ class Keeper:
         books: Books,
         counts: Counts,
         *,
-        ping_s: float,
+        pinging: Pinging,
         carry_out: Callable[[Iterable[Command]], None],
     ) -> None:
         self._config, self._books, self._counts = config, books, counts
-        self._ping_s, self._carry_out = ping_s, carry_out
+        self._pinging, self._carry_out = pinging, carry_out
         self._loop = asyncio.get_running_loop()
         self._tidying: dict[Slot, asyncio.Task[None]] = {}
         self._has_ended = False
@@ -85,8 +86,7 @@ class Keeper:
         try:
             if not why and idle_s >= self._config.check_idle_after:
                 why = "it did not answer"
-                async with asyncio.timeout_at(min(deadline, self._loop.time() + self._ping_s)):
-                    await connection.check()
+                await self._pinging.pinged(connection, deadline)
                 why = ""
             if not why and not connection.lend():
                 why = "its server hung up"
