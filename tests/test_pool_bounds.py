@@ -294,52 +294,33 @@ async def test_a_connection_that_was_idle_for_long_is_pinged(sim, monkeypatch):
         assert of(connection, commands) == [PING]
 
 
-async def test_a_forgotten_connection_is_found_by_the_ping(sim, monkeypatch):
-    """At once, as its instance answers on others; another one serves."""
+async def test_a_half_dead_connection_is_found_by_the_ping(sim, monkeypatch):
+    """Within the time in which a heartbeat's answer is late, 3 s at most; another one serves."""
     loop = asyncio.get_running_loop()
-    async with pooled(sim, monkeypatch, check_idle_after=10, heartbeat_interval=1000) as pool:
+    async with pooled(sim, monkeypatch, check_idle_after=10, connect_timeout=20, heartbeat_interval=1000) as pool:
         async with pool.acquire() as connection:
             pass
         await asyncio.sleep(11)
         await sim.half_open("db-1")
         began_at = loop.time()
-
         async with pool.acquire() as anew:
             assert anew is not connection
-
-        assert loop.time() - began_at <= 0.6
+        assert loop.time() - began_at <= 3.1
         assert connection.closed
-        assert pool.stats().closed == {"it did not answer": 1}
 
 
-async def test_a_ping_of_an_instance_that_answers_nobody_takes_its_time(sim, monkeypatch):
-    """What is merely slow keeps its connections: connecting anew would be no quicker."""
-    async with pooled(sim, monkeypatch, check_idle_after=10, heartbeat_interval=1000) as pool:
-        async with pool.acquire() as connection:
-            pass
-        await asyncio.sleep(11)
-        await sim.slow(1.0, "db-1")
-
-        async with pool.acquire() as again:
-            assert again is connection
-
-
-async def test_a_ping_that_nobody_answers_for_is_bounded(sim, monkeypatch):
-    """By `connect_timeout`."""
+async def test_a_ping_is_bounded_by_connect_timeout(sim, monkeypatch):
+    """However slow the instance is as a rule, and where no heartbeat tells."""
     loop = asyncio.get_running_loop()
-    async with pooled(sim, monkeypatch, check_idle_after=10, connect_timeout=2.0, heartbeat_interval=1000) as pool:
+    async with pooled(sim, monkeypatch, check_idle_after=10, connect_timeout=0.2, follow="off") as pool:
         async with pool.acquire() as connection:
             pass
         await asyncio.sleep(11)
-        await sim.hang("db-1")
+        await sim.half_open("db-1")
         began_at = loop.time()
-        with pytest.raises(errors.PoolTimeout):
-            await pool.acquire(timeout=5)
-
-        assert connection.closed
-        assert loop.time() - began_at == pytest.approx(5, abs=0.1)
-        assert pool.stats().closed["it did not answer"] == 1
-        await sim.heal()
+        async with pool.acquire() as anew:
+            assert anew is not connection
+        assert loop.time() - began_at <= 0.3
 
 
 async def test_a_ping_is_bounded_by_the_callers_deadline(sim, monkeypatch):

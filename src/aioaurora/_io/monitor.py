@@ -153,15 +153,11 @@ class Monitor:
         if instance_id in self._heartbeats:
             self._heartbeats[instance_id].kill(thread_id)
 
-    def nudge(self, instance_id: str) -> None:
-        """Ask an instance now that is watched."""
-        if instance_id in self._heartbeats:
-            self._heartbeats[instance_id].nudge()
-
-    def has_answered(self, instance_id: str, *, since: float) -> bool:
-        """Tell whether an instance has answered what it was asked after a loop time."""
-        instance = self.topology.get(instance_id)
-        return instance is not None and instance.said_at > since
+    def late_after(self, instance_id: str) -> float:
+        """Give the seconds after which an instance's answer to a ping is late; those of a connect, if none is usual."""
+        heartbeat = self._heartbeats.get(instance_id)
+        longest_s = self._config.connect_timeout
+        return longest_s if heartbeat is None else min(longest_s, heartbeat.patience.suspect_after)
 
     def begin_anew(self) -> None:
         """Go on after a failure, with what is believed and held: a fault of ours is no news of the cluster."""

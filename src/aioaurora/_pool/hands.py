@@ -11,8 +11,6 @@ import copy
 import random
 from typing import TYPE_CHECKING, assert_never
 
-import anyio
-import anyio.abc
 from pymysql import err
 
 from aioaurora._core import pool_event as kinds
@@ -24,7 +22,6 @@ from aioaurora._core.sight import sight_of
 from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.driver import sentence_of
 from aioaurora._pool.keeping import Keeper
-from aioaurora._pool.pinging import Pinging
 from aioaurora.errors import AioauroraError, ConnectTimeout, NoReader, NoWriter, PoolClosed, PoolTimeout, Role
 
 if TYPE_CHECKING:
@@ -57,12 +54,11 @@ class Hands:
         self._cluster, self._config, self._books, self._counts = cluster, config, books, counts
         self._parts = cluster._begun()
         self._loop = self._parts.loop
-        said, monitor = cluster._config, self._parts.monitor
-        pinging = Pinging(said.connect_timeout, said.suspect_after, monitor.nudge, monitor.has_answered)
-        self.keeper = Keeper(config, books, counts, pinging=pinging, carry_out=self.carry_out)
+        late_after = self._parts.monitor.late_after
+        self.keeper = Keeper(config, books, counts, late_after=late_after, carry_out=self.carry_out)
         self._units = 0
-        self._group: anyio.abc.TaskGroup | None = None
-        self._opening: dict[Slot, anyio.CancelScope] = {}
+        self._group: asyncio.TaskGroup | None = None  # anyio's starts nothing from a timer where sniffio is installed.
+        self._opening: dict[Slot, asyncio.Task[None]] = {}
         self._begun, self._stirred = asyncio.Event(), asyncio.Event()
         self._root = self._loop.create_task(self._run(), name=f"aioaurora pool of {cluster.topology.cluster}")
 
@@ -144,8 +140,9 @@ class Hands:
             match command:
                 case Open(slot):
                     if self._group is not None:
-                        self._opening[slot] = anyio.CancelScope()
-                        self._group.start_soon(self._open, slot)
+                        task = self._group.create_task(self._open(slot))
+                        if not task.done():  # An eager one may be.
+                            self._opening[slot] = task
                 case Hand(slot, waiter):
                     waiter.serve(slot)
                 case Close(slot, why):
@@ -162,17 +159,16 @@ class Hands:
         connection: Connection | None = None
         error: BaseException | None = None
         try:
-            with self._opening[slot]:
-                connection = await self._connected(slot)
+            connection = await self._connected(slot)
         except asyncio.CancelledError:
-            if self._group is None or self._group.cancel_scope.cancel_called:
+            if (me := asyncio.current_task()) is None or me.cancelling():
                 raise
             # A callback awaits what somebody else has cancelled: no reason for the whole pool to end.
             error = err.InternalError(0, "the connect was cancelled from within: by on_connect or the credentials")
         except Exception as failure:  # noqa: BLE001 - the outermost edge of a task: it is told below.
             error = failure
         finally:
-            del self._opening[slot]
+            self._opening.pop(slot, None)
             self._arrived(slot, connection, error)
 
     def _arrived(self, slot: Slot, connection: Connection | None, error: BaseException | None) -> None:
@@ -264,8 +260,8 @@ class Hands:
             self._counts.closed[why.partition(":")[0]] += 1
             connection.when_ended(None)
             connection.end(why)
-        elif slot in self._opening:
-            self._opening[slot].cancel()
+        elif (task := self._opening.pop(slot, None)) is not None:
+            task.cancel()
         self._stir()
 
     def _stir(self) -> None:
@@ -281,7 +277,7 @@ class Hands:
     async def _run(self) -> None:
         """Own every connect; look the books over once in a while."""
         try:
-            async with anyio.create_task_group() as group:
+            async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._begun.set()
                 try:

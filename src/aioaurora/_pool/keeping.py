@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from aioaurora._core.shares import Slot
     from aioaurora._core.slots import Books
     from aioaurora._pool.counting import Counts
-    from aioaurora._pool.pinging import Pinging
     from aioaurora.connection import Connection
     from aioaurora.pool_config import PoolConfig
 
@@ -34,7 +33,7 @@ class Keeper:
 
     Args:
         config: What the pool was told.
-        pinging: For how long a sign of life is waited for.
+        late_after: Gives the seconds after which a sign of life of an instance, named by its id, is late.
         carry_out: Does what the books say.
     """
 
@@ -44,11 +43,11 @@ class Keeper:
         books: Books,
         counts: Counts,
         *,
-        pinging: Pinging,
+        late_after: Callable[[str], float],
         carry_out: Callable[[Iterable[Command]], None],
     ) -> None:
         self._config, self._books, self._counts = config, books, counts
-        self._pinging, self._carry_out = pinging, carry_out
+        self._late_after, self._carry_out = late_after, carry_out
         self._loop = asyncio.get_running_loop()
         self._tidying: dict[Slot, asyncio.Task[None]] = {}
         self._has_ended = False
@@ -86,7 +85,9 @@ class Keeper:
         try:
             if not why and idle_s >= self._config.check_idle_after:
                 why = "it did not answer"
-                await self._pinging.pinged(connection, deadline)
+                late_at = self._loop.time() + self._late_after(connection.instance)
+                async with asyncio.timeout_at(min(deadline, late_at)):
+                    await connection.check()
                 why = ""
             if not why and not connection.lend():
                 why = "its server hung up"
