@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -68,10 +69,12 @@ async def stored(sim: SimulatedCluster) -> tuple[set[str], int]:
 
 
 def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has, below those from which a client that looks for it might connect to itself."""
+    for port in random.sample(range(20_000, 32_000), 50):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port below the ephemeral ones")
 
 
 class Program:

@@ -146,10 +146,10 @@ async def test_tortoise_stores_through_a_failover(real: SimulatedCluster, import
 async def _nests_and_undoes(shop, sim: SimulatedCluster) -> None:
     from tortoise.transactions import in_transaction
 
-    async with in_transaction():
+    async with in_transaction("default"):
         await shop.Order.create(id="outer", item=ITEM, quantity=1)
         with pytest.raises(ZeroDivisionError):
-            async with in_transaction():
+            async with in_transaction("default"):
                 await shop.Order.create(id="inner", item=ITEM, quantity=1)
                 raise ZeroDivisionError
     orders, _ = await stored(sim)
