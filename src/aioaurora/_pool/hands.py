@@ -85,7 +85,8 @@ class Hands:
             async with asyncio.timeout_at(deadline):
                 while side.size - side.opening < side.minsize or books.is_measuring:
                     failure = self.failures[side.role]
-                    if failure is not None:
+                    # A reader that is down is no reason while there are others: they are asked next.
+                    if failure is not None and not (isinstance(failure, NoReader) and self._cluster.topology.readers):
                         raise failure
                     await self._news()
         except TimeoutError as error:
