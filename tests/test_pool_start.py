@@ -47,9 +47,9 @@ async def test_a_reader_that_is_down_does_not_keep_a_pool_from_its_start(sim, mo
     def prefers_the_dead(candidates, _chance):
         return sorted(candidates, key=lambda each: each.id, reverse=True)
 
-    async with pooled(sim, monkeypatch, role="reader", reader_strategy=prefers_the_dead) as pool:
-        async with pool.acquire() as connection:
-            assert connection.instance == "db-2"
+    pool = pooled(sim, monkeypatch, role="reader", reader_strategy=prefers_the_dead)
+    async with pool as ready, ready.acquire() as connection:
+        assert connection.instance == "db-2"
     await sim.heal()
 
 
