@@ -11,6 +11,7 @@ from aioaurora._io.kernel import KeepAlive, set_options
 from aioaurora.config import from_kwargs
 from aioaurora.credentials import Credentials
 from aioaurora.errors import ConfigurationError
+from aioaurora.making import create_pool
 
 
 async def provider(host, port, user):
@@ -83,6 +84,12 @@ def test_bad_input_is_refused_at_once(options, says):
         from_kwargs(**options)
 
     assert "hush" not in str(refused.value)
+
+
+def test_a_refusal_is_a_value_error_too():
+    """For who knows nothing of databases: a framework that reads settings."""
+    with pytest.raises(ValueError, match="maxsize"):
+        create_pool(host="db", maxsize=-1)
 
 
 class Transport:

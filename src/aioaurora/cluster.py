@@ -97,7 +97,10 @@ class Cluster:
             await parts.seeker.reach(parts.loop.time() + self._config.connect_timeout)
 
     async def close(self) -> None:
-        """Stop following the cluster; connections that are open stay open, unfollowed."""
+        """Stop following the cluster; connections that are open stay open, unfollowed.
+
+        Pools that share it hand out nothing any more, and who waits for one of theirs is told so, by PoolClosed.
+        """
         self._refuse_elsewhere()
         self._is_closed = True
         try:

@@ -32,6 +32,7 @@ from aioaurora._core.failover import (
 )
 from aioaurora._core.silence import Patience
 from aioaurora._core.topology import Instance, Topology, changed
+from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.dial import Place, closed
 from aioaurora._io.heartbeat import Heartbeat
 from aioaurora._io.lookout import Lookout
@@ -127,9 +128,10 @@ class Monitor:
         before = self.state
         self.state, commands = step(before, event, self._loop.time())
         self._reports.news(event, before, self.state, connections=lambda instance: len(self._open(instance)))
-        for command in commands:
-            self._carry_out(command)
-        self._settle(before)
+        with as_in_a_task():
+            for command in commands:
+                self._carry_out(command)
+            self._follow(before)
 
     def begin(self, observed: Observed, session: Session) -> None:
         """Take the first answer in, and go on asking on the connection that brought it."""
@@ -261,7 +263,7 @@ class Monitor:
 
     # --- who is watched ----------------------------------------------------------------------------------------
 
-    def _settle(self, before: State) -> None:
+    def _follow(self, before: State) -> None:
         """Follow a change: watch whom it names, wake who waits, say what is new."""
         if self.state == before:
             return
@@ -275,7 +277,7 @@ class Monitor:
             {Place(endpoint.host, endpoint.port)} | {Place(each.host, each.port) for each in self.topology.instances}
         )
         self._wake()
-        self._reports.settled(self.state)
+        self._reports.tell_roles(self.state)
         for follow in tuple(self.followers):
             follow()
 

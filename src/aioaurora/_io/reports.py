@@ -89,7 +89,7 @@ class Reports:
         """Tell that a cancelled statement was ended on its server."""
         self._emit(events.StatementKilled(cluster=self._cluster, instance=instance, thread_id=thread_id))
 
-    def settled(self, state: State) -> None:
+    def tell_roles(self, state: State) -> None:
         """Tell who is who, if that is news; not during a search, in which it comes and goes."""
         summary = _summary(state.topology)
         if isinstance(state.phase, Searching) or summary == self._told:

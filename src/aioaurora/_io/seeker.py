@@ -150,6 +150,13 @@ class Seeker:
             sentence = f"the writer of {self._monitor.topology.cluster!r} has been sought for {sought_s:.1f} s"
             raise WriterUnavailable(sentence, waited_s=0.0, retry_after_s=retry_after_s)
 
+    def refuse_stranger(self, role: Role | None, instance: str) -> None:
+        """Fail at once who asks for an instance that the cluster does not have."""
+        if self._config.follow == "on" and self._has_reached:
+            choice = chosen(self._monitor.state, role, pinned=instance, chance=0.0)
+            if isinstance(choice, Hopeless):
+                raise (NoReader if role is Role.READER else NoWriter)(choice.sentence, waited_s=0.0)
+
     async def close(self) -> None:
         """Give up the first contact if it is still under way."""
         if self._reaching is not None and not self._reaching.done():

@@ -115,10 +115,13 @@ class Keeper:
         """Await a user's callback and end its transaction, for `callback_timeout` at most; False: the deadline came."""
         if callback is None:
             return True
+        name = getattr(callback, "__name__", "a callback")
         until = self._loop.time() + self._config.callback_timeout
         try:
             async with asyncio.timeout_at(min(deadline, until)) as limit:
                 await callback(connection)
+                if connection.closed:  # A failure as any other: the next connection would fare no better.
+                    raise err.InterfaceError(0, f"the connection was closed in {name}")
                 if connection.is_in_transaction:
                     await connection.rollback()  # What it has read would be old for whoever leases it.
         except TimeoutError:
@@ -126,8 +129,7 @@ class Keeper:
                 raise
             if deadline < until:
                 return False
-            phase = getattr(callback, "__name__", "a callback")
-            raise ConnectTimeout(connection.instance, phase=phase, waited_s=self._config.callback_timeout) from None
+            raise ConnectTimeout(connection.instance, phase=name, waited_s=self._config.callback_timeout) from None
         return True
 
     # --- after a lease -----------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ class Keeper:
         try:
             async with asyncio.timeout(self._config.callback_timeout):
                 await self._tidy(connection)
-            is_clean = True
+            is_clean, why = True, "it was lost"
         except TimeoutError:
             why = "it could not be made clean in time"
         except Exception as error:  # noqa: BLE001 - the outermost edge of a task; a callback may raise anything.
