@@ -28,7 +28,7 @@ class Nowhere:
     def index(self, row: Row) -> None:
         """Nothing is looked for."""
 
-    def settle(self, row: Row) -> None:
+    def prune(self, row: Row) -> None:
         """As above."""
 
 
