@@ -51,6 +51,7 @@ class AuroraDialect(MySQLDialect_aiomysql):
         dialect = engine.dialect
         assert isinstance(dialect, AuroraDialect)  # noqa: S101 - SQLAlchemy has made it of this class.
         event.listen(engine.pool, "checkout", dialect.checked_out)
+        event.listen(engine.pool, "checkin", _checked_in)
         event.listen(engine, "handle_error", _keep_the_others)
         event.listen(engine, "engine_disposed", dialect.disposed)
 
@@ -172,6 +173,12 @@ def cluster_of(engine: AsyncEngine | Engine) -> Cluster | None:
         raise TypeError(f"{engine!r} has no Cluster: its URL must begin with mysql+aioaurora")
     followed = dialect.clusters.here()
     return followed.cluster if followed is not None else None
+
+
+def _checked_in(dbapi_connection: DBAPIConnection | None, _entry: ConnectionPoolEntry) -> None:
+    connection = None if dbapi_connection is None else driver_of(dbapi_connection)
+    if connection is not None and not connection.closed:
+        connection.slot.idle_since = connection._loop.time()
 
 
 def _keep_the_others(context: ExceptionContext) -> None:

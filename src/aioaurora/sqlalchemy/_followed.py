@@ -7,7 +7,6 @@ import contextlib
 import contextvars
 import dataclasses
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import MissingGreenlet
@@ -15,6 +14,7 @@ from sqlalchemy.util.concurrency import await_only
 
 from aioaurora._core.endpoint import EndpointKind
 from aioaurora._core.sight import Sight, sight_of
+from aioaurora._io import kernel
 from aioaurora.cluster import Cluster
 from aioaurora.config import Config, from_kwargs
 from aioaurora.errors import ConfigurationError, Role
@@ -38,11 +38,13 @@ class Place:
 
     Attributes:
         uses: How often it was checked out: tells one use from the next.
+        idle_since: When it came back, on the loop's clock: the longer ago, the closer it is looked at.
         stale: Why it must not be used again; "" while it may.
         is_ending: The unit of work that it is in is about to end: the next COMMIT or ROLLBACK ends it.
     """
 
     uses: int = 0
+    idle_since: float = -math.inf
     stale: str = ""
     is_ending: bool = False
 
@@ -142,7 +144,7 @@ class Clusters:
         """Give the one of this loop, if there is one."""
         loop = _running()
         pid, followed = (0, None) if loop is None else self._made.get(loop, (0, None))
-        return followed if pid == os.getpid() else None
+        return followed if pid == kernel.process.id else None
 
     def made_here(self, arguments: Mapping[str, Any], *, may_change: bool) -> Followed:
         """Give the one of this loop; makes it."""
@@ -150,7 +152,7 @@ class Clusters:
         if followed is None:
             self._made = {loop: made for loop, made in self._made.items() if not loop.is_closed()}
             followed = Followed(arguments, may_change=may_change)
-            self._made[asyncio.get_running_loop()] = os.getpid(), followed
+            self._made[asyncio.get_running_loop()] = kernel.process.id, followed
         elif may_change:
             followed.take_note(arguments)
         return followed
@@ -161,7 +163,7 @@ class Clusters:
         self._made.clear()
         here = _running()
         for loop, (pid, followed) in made:
-            if pid != os.getpid():
+            if pid != kernel.process.id:
                 continue  # It is the parent's.
             if loop is here:
                 try:
@@ -184,16 +186,18 @@ class Clusters:
 
 
 def _running() -> asyncio.AbstractEventLoop | None:
-    with contextlib.suppress(RuntimeError):
+    try:
         return asyncio.get_running_loop()
-    return None
+    except RuntimeError:
+        return None
 
 
 def flaw_of(connection: Connection) -> str:
     """Say what is wrong with a connection itself, as far as this machine knows; "" if nothing is."""
-    if connection._process != os.getpid() or connection._loop is not asyncio.get_running_loop():
+    loop, place = connection._loop, connection.slot
+    if connection._process != kernel.process.id or loop is not _running():
         return "it belongs to another process or event loop"
-    return connection.slot.stale or ("" if connection.is_fit(math.inf) else "its server hung up")
+    return place.stale or ("" if connection.is_fit(loop.time() - place.idle_since) else "its server hung up")
 
 
 def _without_password(arguments: Mapping[str, Any]) -> dict[str, Any]:
