@@ -18,7 +18,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = os.environ.get("AIOAURORA_REQUIRE_ALL") == "1"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "docs"]
+nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "otel", "docs"]
 
 
 def _install(session: nox.Session, *groups: str, project: str = "-e.", also: tuple[str, ...] = ()) -> None:
@@ -77,9 +77,17 @@ def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
 
 
 @nox.session
+@nox.parametrize("version", ["==1.30.0", ""], ids=["oldest", "newest"])
+def otel(session: nox.Session, version: str) -> None:
+    """Test what OpenTelemetry is told, on its oldest and newest release that we allow."""
+    _install(session, "tests", also=(f"opentelemetry-api{version}", f"opentelemetry-sdk{version}"))
+    session.run("pytest", *(session.posargs or ["tests/test_otel.py", "tests/test_otel_documents.py"]))
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning fails."""
-    _install(session, "docs", project="-e.[cli,simulator]")
+    _install(session, "docs", project="-e.[cli,otel,simulator,testing]")
     session.run("sphinx-build", "-q", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 
