@@ -19,7 +19,7 @@ from aioaurora._core import pool_event as kinds
 from aioaurora._core.commands import Close, Fail, Hand, Open
 from aioaurora._core.endpoint import EndpointKind
 from aioaurora._core.failover import ReaderOnly, Unreached
-from aioaurora._core.shares import IDLE
+from aioaurora._core.shares import GONE, IDLE
 from aioaurora._core.sight import sight_of
 from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.driver import sentence_of
@@ -60,7 +60,9 @@ class Hands:
         self.keeper = Keeper(config, books, counts, ping_s=ping_s, carry_out=self.carry_out)
         self._units = 0
         self._group: anyio.abc.TaskGroup | None = None
-        self._opening: dict[Slot, anyio.CancelScope] = {}
+        self._opening: dict[Slot, anyio.CancelScope | None] = {}  # None until its task has begun.
+        self._orders: list[Slot] = []  # Those that were given where no task runs: the root task begins them.
+        self._ordered = asyncio.Event()
         self._begun, self._stirred = asyncio.Event(), asyncio.Event()
         self._root = self._loop.create_task(self._run(), name=f"aioaurora pool of {cluster.topology.cluster}")
 
@@ -141,9 +143,7 @@ class Hands:
         for command in commands:
             match command:
                 case Open(slot):
-                    if self._group is not None:
-                        self._opening[slot] = anyio.CancelScope()
-                        self._group.start_soon(self._open, slot)
+                    self._order(slot)
                 case Hand(slot, waiter):
                     waiter.serve(slot)
                 case Close(slot, why):
@@ -155,13 +155,36 @@ class Hands:
 
     # --- opening -----------------------------------------------------------------------------------------------
 
+    def _order(self, slot: Slot) -> None:
+        if self._group is None:
+            return
+        self._opening[slot] = None
+        if asyncio.current_task(self._loop) is not None:
+            self._group.start_soon(self._open, slot)
+        else:  # A timer, or the end of a stream: where sniffio is installed, anyio works in tasks only.
+            self._orders.append(slot)
+            self._ordered.set()
+
+    async def _obey(self, group: anyio.abc.TaskGroup, *, until: float) -> None:
+        """Begin what is ordered where no task runs, until a loop time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                while True:
+                    await self._ordered.wait()
+                    self._ordered.clear()
+                    orders, self._orders = self._orders, []
+                    for slot in orders:
+                        group.start_soon(self._open, slot)
+
     async def _open(self, slot: Slot) -> None:
         """Connect for a slot, and tell the books how it went."""
         connection: Connection | None = None
         error: BaseException | None = None
         try:
-            with self._opening[slot]:
-                connection = await self._connected(slot)
+            with anyio.CancelScope() as scope:
+                self._opening[slot] = scope
+                if slot.where is not GONE:  # Else it was given up before this task began.
+                    connection = await self._connected(slot)
         except asyncio.CancelledError:
             if self._group is None or self._group.cancel_scope.cancel_called:
                 raise
@@ -262,8 +285,8 @@ class Hands:
             self._counts.closed[why.partition(":")[0]] += 1
             connection.when_ended(None)
             connection.end(why)
-        elif slot in self._opening:
-            self._opening[slot].cancel()
+        elif (scope := self._opening.get(slot)) is not None:
+            scope.cancel()
         self._stir()
 
     def _stir(self) -> None:
@@ -284,7 +307,8 @@ class Hands:
                 self._begun.set()
                 try:
                     while True:
-                        await asyncio.sleep(_LOOK_OVER_EVERY_S * (0.9 + random.random() / 5))  # noqa: S311 - no secret.
+                        pause_s = _LOOK_OVER_EVERY_S * (0.9 + random.random() / 5)  # noqa: S311 - no secret.
+                        await self._obey(group, until=self._loop.time() + pause_s)
                         self._look_over()
                 finally:  # Closed, or the loop ends.
                     self.close()

@@ -121,7 +121,8 @@ def _adopt(connections: Iterable[object], kind: type[Connection]) -> None:
     for connection in connections:
         if type(connection) is Connection and issubclass(kind, WatchedConnection):
             connection.__class__ = kind
-            connection.adopt()
+            if isinstance(connection, WatchedConnection):
+                connection.adopt()
 
 
 def _name_of(cluster: Cluster) -> str:

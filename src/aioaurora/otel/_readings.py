@@ -154,7 +154,7 @@ class SeenPool:
             for side in books.sides.values():
                 if side.role is not None or side is books.default_side:
                     role = {ROLE: str(side.role)} if side.role is not None else {}
-                    yield self.labels | role, side.minsize, side.maxsize
+                    yield {**self.labels, **role}, side.minsize, side.maxsize
 
     def _seen(self) -> Iterator[Pool]:
         pool = self._pool()
