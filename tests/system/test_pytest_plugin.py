@@ -73,7 +73,8 @@ def tried(tmp_path):
     def run(files, *arguments, fails=False):
         for name, text in files.items():
             (tmp_path / name).write_text(text)
-        (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+        settings = ["[pytest]", "asyncio_default_fixture_loop_scope = function", "filterwarnings = error"]
+        (tmp_path / "pytest.ini").write_text("\n".join(settings))
         done = subprocess.run(
             [*command, *arguments],
             cwd=tmp_path,
