@@ -14,8 +14,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv._incubating.attributes import db_attributes, error_attributes, server_attributes
 from opentelemetry.semconv._incubating.metrics import db_metrics as all_metrics
-from opentelemetry.semconv.attributes import db_attributes, error_attributes, server_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
 import aioaurora
@@ -265,7 +265,7 @@ async def test_a_late_heartbeat_is_a_suspicion(sim, pool, seen):
     """Of one instance."""
     await asyncio.sleep(3.0)
     await sim.hang("db-1")
-    await asyncio.sleep(4.0)
+    await asyncio.sleep(10.0)
     await sim.heal()
     await asyncio.sleep(1.0)
 
