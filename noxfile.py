@@ -77,10 +77,10 @@ def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
 
 
 @nox.session
-@nox.parametrize("version", ["==1.30.0", ""], ids=["oldest", "newest"])
+@nox.parametrize("version", ["==1.33.0", ""], ids=["oldest", "newest"])
 def otel(session: nox.Session, version: str) -> None:
     """Test what OpenTelemetry is told, on its oldest and newest release that we allow."""
-    _install(session, "tests", also=(f"opentelemetry-api{version}", f"opentelemetry-sdk{version}"))
+    _install(session, "otel", also=(f"opentelemetry-api{version}", f"opentelemetry-sdk{version}"))
     session.run("pytest", *(session.posargs or ["tests/test_otel.py", "tests/test_otel_documents.py"]))
 
 
