@@ -551,9 +551,9 @@ def test_books_that_change_meanwhile_are_read_again():
 # --- the log --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_failover_of_many_connections_is_five_lines_with_telemetry(sim, monkeypatch, seen, caplog):
+async def test_a_failover_of_a_thousand_connections_is_five_lines_with_telemetry(sim, monkeypatch, seen, caplog):
     """As without (case 67)."""
-    async with pooled(sim, monkeypatch, minsize=200, maxsize=200) as pool:
+    async with pooled(sim, monkeypatch, connect_timeout=60, minsize=1000, maxsize=1000) as pool:
         seen.telemetry.watch(pool)
         with caplog.at_level(logging.INFO):
             await fail_over(sim)

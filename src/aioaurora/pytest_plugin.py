@@ -19,7 +19,7 @@ import functools
 import inspect
 import threading
 import urllib.parse
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 from aioaurora._io.later import Later
 from aioaurora.simulator import SimulatedCluster
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Aurora", "Doing", "serving"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _STARTS_WITHIN_S = 60.0  # A MariaDB whose data directory is made first.
 _ENDS_WITHIN_S = 30.0
@@ -38,7 +38,7 @@ _HEALTHY_WITHIN_S = 30.0
 _LOOK_EVERY_S = 0.01
 
 
-class Doing(Later[T]):
+class Doing(Later[_T]):
     """Something that the cluster does: `await` it, from any event loop of asyncio's, or `wait()` where none runs.
 
     It has begun already. Cancelling the `await` does to it what cancelling the simulator's own call does: as a rule,
@@ -47,13 +47,13 @@ class Doing(Later[T]):
 
     __slots__ = ("_future",)
 
-    def __init__(self, future: concurrent.futures.Future[T]) -> None:
+    def __init__(self, future: concurrent.futures.Future[_T]) -> None:
         self._future, self._started = future, None
 
-    async def _start(self) -> T:
+    async def _start(self) -> _T:
         return await asyncio.wrap_future(self._future)
 
-    def wait(self, timeout: float = 60.0) -> T:
+    def wait(self, timeout: float = 60.0) -> _T:
         """Wait for its end, in a test that is no coroutine.
 
         Args:
@@ -65,26 +65,64 @@ class Doing(Later[T]):
         return self._future.result(timeout)
 
 
-class _Call(Generic[P, T]):
+class _Call(Generic[_P, _T]):
     """A coroutine method of SimulatedCluster, called on the cluster's own loop."""
 
-    def __init__(self, method: Callable[Concatenate[SimulatedCluster, P], Coroutine[Any, Any, T]]) -> None:
+    def __init__(self, method: Callable[Concatenate[SimulatedCluster, _P], Coroutine[Any, Any, _T]]) -> None:
         self._method = method
         self.__doc__ = method.__doc__
 
-    def __get__(self, aurora: Aurora | None, owner: type[Aurora]) -> Callable[P, Doing[T]]:
+    def __get__(self, aurora: _Calls | None, owner: type[_Calls]) -> Callable[_P, Doing[_T]]:
         method = self._method
         if aurora is None:
             return method  # type: ignore[return-value]  # For those who read it: its signature and its docstring.
 
         @functools.wraps(method)
-        def call(*args: P.args, **kwargs: P.kwargs) -> Doing[T]:
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> Doing[_T]:
             return aurora.do(method(aurora.simulated, *args, **kwargs))
 
         return call
 
 
-class Aurora:
+class _Calls:
+    """What is a coroutine in `SimulatedCluster`: its faults and events."""
+
+    simulated: SimulatedCluster
+
+    add_instance: Final = _Call(SimulatedCluster.add_instance)
+    block_hosts: Final = _Call(SimulatedCluster.block_hosts)
+    crash: Final = _Call(SimulatedCluster.crash)
+    deny_logins: Final = _Call(SimulatedCluster.deny_logins)
+    distort_view: Final = _Call(SimulatedCluster.distort_view)
+    execute: Final = _Call(SimulatedCluster.execute)
+    failover: Final = _Call(SimulatedCluster.failover)
+    freeze: Final = _Call(SimulatedCluster.freeze)
+    half_open: Final = _Call(SimulatedCluster.half_open)
+    hang: Final = _Call(SimulatedCluster.hang)
+    hang_statement: Final = _Call(SimulatedCluster.hang_statement)
+    heal: Final = _Call(SimulatedCluster.heal)
+    limit_connections: Final = _Call(SimulatedCluster.limit_connections)
+    lose_answer: Final = _Call(SimulatedCluster.lose_answer)
+    lose_commit_answer: Final = _Call(SimulatedCluster.lose_commit_answer)
+    pace_logins: Final = _Call(SimulatedCluster.pace_logins)
+    patch: Final = _Call(SimulatedCluster.patch)
+    refuse: Final = _Call(SimulatedCluster.refuse)
+    remove_instance: Final = _Call(SimulatedCluster.remove_instance)
+    report_lag: Final = _Call(SimulatedCluster.report_lag)
+    require_tls: Final = _Call(SimulatedCluster.require_tls)
+    restart: Final = _Call(SimulatedCluster.restart)
+    rows: Final = _Call(SimulatedCluster.rows)
+    slow: Final = _Call(SimulatedCluster.slow)
+    slow_logins: Final = _Call(SimulatedCluster.slow_logins)
+    switch_to_green: Final = _Call(SimulatedCluster.switch_to_green)
+    two_writers: Final = _Call(SimulatedCluster.two_writers)
+
+    def do(self, work: Coroutine[Any, Any, _T]) -> Doing[_T]:
+        """Begin something on the cluster's own loop."""
+        raise NotImplementedError
+
+
+class Aurora(_Calls):
     """A simulated Aurora cluster, as the fixtures `aurora` and `aurora_cluster` give it.
 
     It has all that `SimulatedCluster` has. What is a coroutine there begins at the call here: `await` it in a test that
@@ -101,39 +139,9 @@ class Aurora:
         simulated: The cluster itself; it belongs to the thread that it lives in.
     """
 
-    simulated: SimulatedCluster
-
-    # The faults and events of `SimulatedCluster`, as far as they are coroutines.
-    add_instance = _Call(SimulatedCluster.add_instance)
-    block_hosts = _Call(SimulatedCluster.block_hosts)
-    crash = _Call(SimulatedCluster.crash)
-    deny_logins = _Call(SimulatedCluster.deny_logins)
-    distort_view = _Call(SimulatedCluster.distort_view)
-    execute = _Call(SimulatedCluster.execute)
-    failover = _Call(SimulatedCluster.failover)
-    freeze = _Call(SimulatedCluster.freeze)
-    half_open = _Call(SimulatedCluster.half_open)
-    hang = _Call(SimulatedCluster.hang)
-    hang_statement = _Call(SimulatedCluster.hang_statement)
-    heal = _Call(SimulatedCluster.heal)
-    limit_connections = _Call(SimulatedCluster.limit_connections)
-    lose_answer = _Call(SimulatedCluster.lose_answer)
-    lose_commit_answer = _Call(SimulatedCluster.lose_commit_answer)
-    pace_logins = _Call(SimulatedCluster.pace_logins)
-    patch = _Call(SimulatedCluster.patch)
-    refuse = _Call(SimulatedCluster.refuse)
-    remove_instance = _Call(SimulatedCluster.remove_instance)
-    report_lag = _Call(SimulatedCluster.report_lag)
-    require_tls = _Call(SimulatedCluster.require_tls)
-    restart = _Call(SimulatedCluster.restart)
-    rows = _Call(SimulatedCluster.rows)
-    slow = _Call(SimulatedCluster.slow)
-    slow_logins = _Call(SimulatedCluster.slow_logins)
-    switch_to_green = _Call(SimulatedCluster.switch_to_green)
-    two_writers = _Call(SimulatedCluster.two_writers)
-
     def __init__(self, simulated: SimulatedCluster, loop: asyncio.AbstractEventLoop) -> None:
-        self.simulated, self._loop = simulated, loop
+        self.simulated: SimulatedCluster = simulated
+        self._loop = loop
 
     def __repr__(self) -> str:
         return f"<Aurora {self.simulated!r}>"
@@ -161,7 +169,7 @@ class Aurora:
         """Ids of the instances that are readers, up or not."""
         return tuple(each.id for each in self.simulated.readers)
 
-    def do(self, work: Coroutine[Any, Any, T]) -> Doing[T]:
+    def do(self, work: Coroutine[Any, Any, _T]) -> Doing[_T]:
         """Begin something in the cluster's own thread and on its loop.
 
         Args:
