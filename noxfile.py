@@ -15,7 +15,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 # The packages that integrations are for, at the oldest version that their extra allows.
 OLDEST = {
     extra: PROJECT["project"]["optional-dependencies"][extra][0].partition(",")[0].replace(">=", "==")
-    for extra in ("fastapi", "sqlalchemy")
+    for extra in ("fastapi", "otel", "sqlalchemy")
 }
 
 nox.needs_version = ">=2025.2"
@@ -84,8 +84,9 @@ def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
 @nox.session
 def oldest(session: nox.Session) -> None:
     """Test what is for other packages on the oldest of them that we allow; `tests` and `system` have the newest."""
-    _install(session, "tests", also=tuple(OLDEST.values()))
-    names = ["tests/fastapi", "tests/test_sqlalchemy.py", "tests/test_sqlalchemy_units.py"]
+    _install(session, "tests", also=(*OLDEST.values(), OLDEST["otel"].replace("-api", "-sdk")))
+    names = ["tests/fastapi", "tests/test_otel.py", "tests/test_otel_documents.py"]
+    names += ["tests/test_sqlalchemy.py", "tests/test_sqlalchemy_units.py"]
     names += ["tests/system/test_web_servers.py", "tests/system/test_sqlalchemy_mariadb.py"]
     session.run("pytest", *(session.posargs or names))
 
@@ -101,7 +102,7 @@ def sqlalchemy_suite(session: nox.Session, sqlalchemy: str) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning fails."""
-    _install(session, "docs", project="-e.[cli,fastapi,simulator,sqlalchemy]")
+    _install(session, "docs", project="-e.[cli,fastapi,otel,simulator,sqlalchemy,testing]")
     session.run("sphinx-build", "-q", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 

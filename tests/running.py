@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib.util
 import inspect
 import ipaddress
 import os
@@ -193,5 +194,15 @@ def _tun_missing() -> str:
     return ""
 
 
-MISSING: dict[str, Callable[[], str]] = {"mariadbd": _mariadbd_missing, "netns": _netns_missing, "tun": _tun_missing}
+def _pytest_asyncio_missing() -> str:
+    found = importlib.util.find_spec("pytest_asyncio")
+    return "" if found else "no pytest-asyncio, with which others run their tests (pip install pytest-asyncio)"
+
+
+MISSING: dict[str, Callable[[], str]] = {
+    "mariadbd": _mariadbd_missing,
+    "netns": _netns_missing,
+    "pytest_asyncio": _pytest_asyncio_missing,
+    "tun": _tun_missing,
+}
 """What a test may need, and how to tell, in a sentence, that it is not there."""

@@ -56,6 +56,7 @@ class Cluster:
         self._pid = os.getpid()
         self._parts: Parts | None = None
         self._is_closed = False
+        self._kind: type[Connection] = Connection  # `otel` puts one in its place that times what it does.
         self._told_by: dict[tuple[asyncio.AbstractEventLoop, Role | None, str | None], dict[str, Any]] = {}
 
     @property
@@ -209,7 +210,7 @@ class Cluster:
         return self._told_by[asked]
 
     def _built(self, **keywords: Any) -> Connection:
-        return Connection(**keywords)
+        return self._kind(**keywords)
 
     def _bind(self, connection: Connection, observation: Observation, *, why: str) -> None:
         topology = self.topology

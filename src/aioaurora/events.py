@@ -110,6 +110,10 @@ class Events:
         for stream in tuple(self._streams):
             stream._put(event)  # noqa: SLF001 - one class in two halves.
 
+    def listen(self, listener: Listener) -> None:
+        """Tell one more, of what happens from now on."""
+        self._listeners = (*self._listeners, listener)
+
     def stream(self) -> EventStream:
         """Return what happens from now on; it ends when the Cluster is closed."""
         stream = EventStream()

@@ -104,7 +104,7 @@ class Deadlines:
         self._timer, self._rings_at, self._is_late = None, math.inf, False
 
     def _ring(self) -> None:
-        queue, now = self._queue, self._loop.time()
+        queue, now = self._queue, max(self._loop.time(), self._rings_at)  # A timer may fire a moment early.
         if not self._is_late and now - self._rings_at > OUR_LATENESS_S:
             self._arm(now + OUR_LATENESS_S)  # Our loop stood still: what has arrived meanwhile comes first (case 36).
             self._is_late = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import weakref
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 import anyio
@@ -85,6 +86,7 @@ class Monitor:
         self.state = State(topology=Topology(endpoint=config.endpoint))
         self.failure: BaseException | None = None
         self.followers: set[Callable[[], None]] = set()  # Called when what is believed has changed.
+        self.answers: Counter[str] = Counter()  # How often each instance has said what it is.
         self._config = config
         self._dialer = dialer
         self._resolver = resolver
@@ -127,6 +129,8 @@ class Monitor:
         """Take news in, and do what follows from them."""
         before = self.state
         self.state, commands = step(before, event, self._loop.time())
+        if isinstance(event, Observed):
+            self.answers[event.observation.instance_id] += 1
         self._reports.news(event, before, self.state, connections=lambda instance: len(self._open(instance)))
         with as_in_a_task():
             for command in commands:
