@@ -280,7 +280,6 @@ MUTANTS = (
     Mutant("serving", "                    given_up.append(slot)\n", "                    pass\n"),
     Mutant("serving", "        slot.side.size, side.size = slot.side.size - 1, side.size + 1\n", ""),
     Mutant("serving", "key=lambda slot: slot.idle_since", "key=lambda slot: -slot.idle_since"),
-    Mutant("serving", "return self.default_side if instance is None else self", "return self"),
     Mutant("slots", "return given_up + self.refreshed(now)", "return given_up"),
     Mutant("serving", "instance_id in self.sight.instances else self.default", "True else self.default"),
     Mutant("serving", "return self._measures and any(", "return any("),

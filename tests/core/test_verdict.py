@@ -340,6 +340,7 @@ SOUGHT = Searching(0.0, "it was lost")
         (err.OperationalError(1040, "Too many connections"), set()),
         (err.OperationalError(1045, "Access denied"), {Unreached(), Steady(), SOUGHT, ReaderOnly()}),
         (KeyError("of the user's own on_connect"), {Unreached(), Steady(), SOUGHT, ReaderOnly()}),
+        (KeyError(1040), {Unreached(), Steady(), SOUGHT, ReaderOnly()}),
     ],
 )
 def test_connect_fails_for_good_where_the_next_one_will_find_the_same(error, final_in):

@@ -70,17 +70,15 @@ class Serving:
         for side in self.sides.values():
             self._see(side, 0.0)
 
-    def role_of(self, instance_id: str) -> Role | None:
-        """Name the side that serves an instance which is asked for by its id."""
+    def role_of(self, instance_id: str | None) -> Role | None:
+        """Name the side that serves an instance which is asked for by its id; None: whichever it is."""
         if self.sight.writer is not None and self.sight.writer.id == instance_id:
             return Role.WRITER
         return Role.READER if instance_id in self.sight.instances else self.default
 
     def side_of(self, role: Role | None, instance: str | None) -> Side:
         """Give the side where somebody waits who asked for that; role None: the default, or what the instance has."""
-        if role is not None:
-            return self.sides[role]
-        return self.default_side if instance is None else self.sides[self.role_of(instance)]
+        return self.sides[self.role_of(instance) if role is None else role]
 
     def serves(self, slot: Slot, instance: str | None) -> bool:
         """Tell whether a slot serves, as of now, who asked for its role, or for this instance and no other."""
