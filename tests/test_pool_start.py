@@ -41,6 +41,19 @@ async def test_a_pool_that_does_not_wait_is_there_at_once(sim, monkeypatch):
         assert pool.freesize == 5
 
 
+async def test_a_reader_that_is_down_does_not_keep_a_pool_from_its_start(sim, monkeypatch):
+    """The next one serves."""
+    await sim.crash("db-3")
+
+    def prefers_the_dead(candidates, _chance):
+        return sorted(candidates, key=lambda each: each.id, reverse=True)
+
+    pool = pooled(sim, monkeypatch, role="reader", reader_strategy=prefers_the_dead)
+    async with pool as ready, ready.acquire() as connection:
+        assert connection.instance == "db-2"
+    await sim.heal()
+
+
 @pytest.mark.parametrize("wait_ready", [True, False])
 async def test_a_cluster_that_is_down_is_an_error_within_connect_timeout(sim, monkeypatch, wait_ready):
     """At the start, or at the first request."""

@@ -155,6 +155,12 @@ class Monitor:
         if instance_id in self._heartbeats:
             self._heartbeats[instance_id].kill(thread_id)
 
+    def late_after(self, instance_id: str) -> float:
+        """Give the seconds after which an instance's answer to a ping is late; those of a connect, if none is usual."""
+        heartbeat = self._heartbeats.get(instance_id)
+        longest_s = self._config.connect_timeout
+        return longest_s if heartbeat is None else min(longest_s, heartbeat.patience.suspect_after)
+
     def begin_anew(self) -> None:
         """Go on after a failure, with what is believed and held: a fault of ours is no news of the cluster."""
         self.failure = None

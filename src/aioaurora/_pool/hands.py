@@ -24,7 +24,7 @@ from aioaurora._core.verdict import is_final
 from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.driver import sentence_of
 from aioaurora._pool.keeping import Keeper
-from aioaurora.errors import AioauroraError, PoolClosed, PoolTimeout, Role
+from aioaurora.errors import AioauroraError, NoReader, PoolClosed, PoolTimeout, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,8 +58,8 @@ class Hands:
         self._cluster, self._config, self._books, self._counts = cluster, config, books, counts
         self._parts = cluster._begun()
         self._loop = self._parts.loop
-        ping_s = cluster._config.connect_timeout
-        self.keeper = Keeper(config, books, counts, ping_s=ping_s, carry_out=self.carry_out)
+        late_after = self._parts.monitor.late_after
+        self.keeper = Keeper(config, books, counts, late_after=late_after, carry_out=self.carry_out)
         self._group: anyio.abc.TaskGroup | None = None
         self._opening: dict[Slot, anyio.CancelScope] = {}
         self._begun, self._stirred = asyncio.Event(), asyncio.Event()
@@ -89,7 +89,8 @@ class Hands:
             async with asyncio.timeout_at(deadline):
                 while side.size - side.opening < side.minsize or books.is_measuring:
                     failure = self.failures[side.role]
-                    if failure is not None:
+                    # A reader that is down is no reason while there are others: they are asked next.
+                    if failure is not None and not (isinstance(failure, NoReader) and self._cluster.topology.readers):
                         raise failure
                     await self._news()
         except TimeoutError as error:

@@ -33,7 +33,7 @@ class Keeper:
 
     Args:
         config: What the pool was told.
-        ping_s: Seconds for a sign of life.
+        late_after: Gives the seconds after which a sign of life of an instance, named by its id, is late.
         carry_out: Does what the books say.
     """
 
@@ -43,11 +43,11 @@ class Keeper:
         books: Books,
         counts: Counts,
         *,
-        ping_s: float,
+        late_after: Callable[[str], float],
         carry_out: Callable[[Iterable[Command]], None],
     ) -> None:
         self._config, self._books, self._counts = config, books, counts
-        self._ping_s, self._carry_out = ping_s, carry_out
+        self._late_after, self._carry_out = late_after, carry_out
         self._loop = asyncio.get_running_loop()
         self._tidying: dict[Slot, asyncio.Task[None]] = {}
         self._has_ended = False
@@ -85,7 +85,8 @@ class Keeper:
         try:
             if not why and idle_s >= self._config.check_idle_after:
                 why = "it did not answer"
-                async with asyncio.timeout_at(min(deadline, self._loop.time() + self._ping_s)):
+                late_at = self._loop.time() + self._late_after(connection.instance)
+                async with asyncio.timeout_at(min(deadline, late_at)):
                     await connection.check()
                 why = ""
             if not why and not connection.lend():

@@ -131,6 +131,7 @@ class Transaction:
     def take(self, row: Row) -> None:
         """Hold a row that is free."""
         row.owner, row.pending = self, row.committed
+        self.waits_for = None  # Before its task runs again: whoever asks meanwhile would follow it in a circle.
         self.locked.append(row)
 
     def _would_wait_for_itself(self, row: Row) -> bool:
