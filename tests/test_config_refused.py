@@ -59,7 +59,7 @@ async def provider(host, port, user):
         ({"host": "db", "role": "writter"}, "role='writter': did you mean 'writer'?"),
         ({"host": "db", "role": "primary"}, "write 'reader' or 'writer'"),
         ({"host": "db", "role": 1}, "write 'writer' or 'reader'"),
-        ({"host": "db", "follow": True}, "write 'on' or 'off'"),
+        ({"host": "db", "follow": True}, "write 'on' or 'observe' or 'off'"),
         ({"host": "db", "follow": "of"}, "did you mean 'off'?"),
         ({"host": "db", "instance": "db.1"}, "is no instance id"),
         ({"host": "db", "nameservers": ("dns.example.com",)}, "write IP addresses"),

@@ -191,7 +191,7 @@ class Unit:
 
     def is_worth_another(self, error: Exception) -> bool:
         """Tell whether it is certain that nothing was done, and the same again may succeed."""
-        return self._may_run_again and not self._went_on and self._is_undone(error)
+        return self._may_run_again and not self._went_on and self._is_undone(self._lender.cause_of(error))
 
     def _is_undone(self, error: Exception) -> bool:
         errno = errno_of(error) if isinstance(error, err.MySQLError) else None

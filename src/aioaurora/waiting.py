@@ -12,7 +12,7 @@ from aioaurora._core.silence import OUR_LATENESS_S
 from aioaurora._io.later import Later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -128,12 +128,12 @@ class Lender:
 
     def acquire(
         self, *, role: Role | str | None = None, instance: str | None = None, timeout: float | None = None
-    ) -> Acquiring:
+    ) -> Awaitable[Connection]:
         """Lease a connection."""
         raise NotImplementedError
 
-    def release(self, connection: Connection) -> Ending:
-        """Give it back."""
+    def release(self, connection: Connection) -> Awaitable[None]:
+        """Give it back; awaiting it waits until it is clean, too."""
         raise NotImplementedError
 
     def at_once(self, role: Role | str | None, instance: str | None) -> Connection | None:
@@ -155,6 +155,10 @@ class Lender:
     def deadline(self, timeout: float | None) -> float:
         """Say until when, on the loop's clock, that may take which is asked for now."""
         raise NotImplementedError
+
+    def cause_of(self, error: Exception) -> Exception:
+        """Give the driver's error where a layer between the driver and the unit has put its own in its place."""
+        return error
 
 
 class Acquiring(Later["Connection"]):

@@ -254,6 +254,9 @@ class Monitor:
 
     def _abort(self, instance_id: str, cause: str, *, writers_only: bool) -> None:
         lost = [held for held in self._open(instance_id) if held.role is Role.WRITER or not writers_only]
+        if self._config.follow != "on":
+            self._reports.withheld(instance_id, len(lost), cause)
+            return
         for held in lost:
             held.lose(cause)
         self._reports.aborted(instance_id, len(lost), cause)
@@ -270,8 +273,9 @@ class Monitor:
         self._watch()
         if not isinstance(before.phase, Searching):
             self._look_out()
-        for instance in changed(before.topology, self.topology):
-            self._dialer.disperse(Place(instance.host, instance.port))
+        if self._config.follow == "on":
+            for instance in changed(before.topology, self.topology):
+                self._dialer.disperse(Place(instance.host, instance.port))
         endpoint = self.topology.endpoint
         self._dialer.keep(
             {Place(endpoint.host, endpoint.port)} | {Place(each.host, each.port) for each in self.topology.instances}

@@ -85,6 +85,12 @@ class Reports:
         if count:
             self._emit(events.StatementsAborted(cluster=self._cluster, instance=instance, count=count, why=why))
 
+    def withheld(self, instance: str, count: int, why: str) -> None:
+        """Tell that connections would have been ended."""
+        if count:
+            told = events.Withheld(cluster=self._cluster, what="abort", instance=instance, count=count, why=why)
+            self._emit(told)
+
     def killed(self, instance: str, thread_id: int) -> None:
         """Tell that a cancelled statement was ended on its server."""
         self._emit(events.StatementKilled(cluster=self._cluster, instance=instance, thread_id=thread_id))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import math
 import random
 from typing import TYPE_CHECKING, assert_never
 
@@ -24,6 +25,7 @@ from aioaurora._core.verdict import is_final
 from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.driver import sentence_of
 from aioaurora._pool.keeping import Keeper
+from aioaurora._pool.withholding import Withholding
 from aioaurora.errors import AioauroraError, NoReader, PoolClosed, PoolTimeout, Role
 
 if TYPE_CHECKING:
@@ -54,12 +56,14 @@ class Hands:
     def __init__(self, cluster: Cluster, config: PoolConfig, books: Books, counts: Counts) -> None:
         self.failures: dict[Role | None, BaseException | None] = dict.fromkeys(books.sides)
         self.is_orphaned = self._has_ended = False
+        self._latest = -math.inf
         self._last_failure: BaseException = err.InternalError(0, "no connect has failed")
         self._cluster, self._config, self._books, self._counts = cluster, config, books, counts
         self._parts = cluster._begun()
         self._loop = self._parts.loop
         late_after = self._parts.monitor.late_after
         self.keeper = Keeper(config, books, counts, late_after=late_after, carry_out=self.carry_out)
+        self._withholding = Withholding(cluster.topology.cluster, cluster._events.emit)
         self._group: anyio.abc.TaskGroup | None = None
         self._opening: dict[Slot, anyio.CancelScope] = {}
         self._begun, self._stirred = asyncio.Event(), asyncio.Event()
@@ -69,6 +73,11 @@ class Hands:
     def phase(self) -> Phase:
         """What is known of the writer."""
         return self._parts.monitor.state.phase
+
+    @property
+    def searching_for_s(self) -> float:
+        """For how long the writer has been sought; 0 when it is not."""
+        return self._parts.monitor.searching_for_s
 
     async def begin(self) -> None:
         """Follow the cluster; opens what `minsize` asks for."""
@@ -143,6 +152,9 @@ class Hands:
             self.carry_out(self._books.mean(None, self._loop.time()))
         is_custom = self._cluster._config.endpoint.kind is EndpointKind.CUSTOM  # DNS alone says who its members are.
         sight = sight_of(state, is_plain=is_plain, is_custom=is_custom)
+        if self._cluster._config.follow == "observe":
+            self._withholding.see(sight, self._books.slots)
+            return
         if sight != self._books.sight:  # Each new connection is news of its instance, and all slots are looked at.
             self.carry_out(self._books.follow(sight, self._loop.time()))
 
@@ -223,7 +235,7 @@ class Hands:
 
     def _failed(self, slot: Slot, error: BaseException | None) -> None:
         if error is None:  # The pool is being closed.
-            self.carry_out(self._books.failed(slot, self._loop.time(), is_final=False))
+            self.carry_out(self._books.failed(slot, self._now, is_final=False))
             return
         self._counts.failed += 1
         self.failures[slot.side.role] = self._last_failure = error
@@ -239,16 +251,26 @@ class Hands:
                 is_final=final,
             )
         )
-        self.carry_out(self._books.failed(slot, self._loop.time(), is_final=final))
+        self.carry_out(self._books.failed(slot, self._now, is_final=final))
         if slot.side.waiting:
             side, share = slot.side, slot.share
             until = max(side.paused_until, share.paused_until) if slot.is_pinned else side.paused_until
             self._loop.call_at(until, self._go_on, until)
 
     def _go_on(self, paused_until: float) -> None:
-        """Order what is lacking, now that a pause is over; timers of uvloop may fire a moment before."""
+        """Order what is lacking, now that a pause is over."""
+        self._latest = max(self._latest, paused_until)
         if not self._root.done():
-            self.carry_out(self._books.refreshed(max(self._loop.time(), paused_until)))
+            self.carry_out(self._books.refreshed(self._now))
+
+    @property
+    def _now(self) -> float:
+        """The loop's time, but no earlier than the books were told before: timers may fire a moment early.
+
+        Else what fails in that moment would seem to be no news, and be tried again at once, for as long as it lasts.
+        """
+        self._latest = max(self._latest, self._loop.time())
+        return self._latest
 
     def _hung_up(self, slot: Slot) -> None:
         """Drop an idle connection as soon as its server ends it; who leases one finds out by himself."""

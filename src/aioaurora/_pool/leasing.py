@@ -70,6 +70,16 @@ class Leases(Units):
         """What is believed of the cluster now; an immutable value."""
         return self._cluster.topology
 
+    @property
+    def has_reached(self) -> bool:
+        """Whether an instance of the cluster has answered once."""
+        return self._seeker.has_reached
+
+    @property
+    def searching_for_s(self) -> float:
+        """For how many seconds the writer has been sought; 0 when it is not."""
+        return self._hands.searching_for_s
+
     def deadline(self, timeout: float | None) -> float:
         """Say until when, on the loop's clock, that may take which is asked for now."""
         return self._seeker.deadline(None if timeout is None else seconds("timeout", timeout))

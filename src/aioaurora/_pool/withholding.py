@@ -1,0 +1,48 @@
+"""What a pool would do if it followed its cluster, and only observes it: told, and not done."""
+
+from __future__ import annotations
+
+import collections
+from typing import TYPE_CHECKING
+
+from aioaurora._core import event as kinds
+from aioaurora._core.shares import IDLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from aioaurora._core.frozen import Event
+    from aioaurora._core.shares import Slot
+    from aioaurora._core.sight import Sight
+
+
+class Withholding:
+    """Tells which connections would not have been handed out again, each once."""
+
+    def __init__(self, cluster: str, emit: Callable[[Event], None]) -> None:
+        self._cluster, self._emit = cluster, emit
+        self._told: set[Slot] = set()
+
+    def see(self, sight: Sight, slots: Iterable[Slot]) -> None:
+        """Look at the connections as they would be looked at now."""
+        slots = [slot for slot in slots if slot.where is IDLE]
+        for slot in slots:
+            _date(slot, sight)
+        stale = {slot: why for slot in slots if (why := _staleness(slot, sight))}
+        counts = collections.Counter(
+            (slot.instance or "", why) for slot, why in stale.items() if slot not in self._told
+        )
+        self._told = set(stale)
+        for (instance, why), count in counts.items():
+            self._emit(kinds.Withheld(cluster=self._cluster, what="expire", instance=instance, count=count, why=why))
+
+
+def _date(slot: Slot, sight: Sight) -> None:
+    """Have a connection that was opened before the cluster was known count as opened now."""
+    instance = sight.instances.get(slot.instance or "")
+    if not slot.epoch and sight.is_known and instance is not None:
+        slot.epoch, slot.generation = sight.epoch, instance.generation
+
+
+def _staleness(slot: Slot, sight: Sight) -> str:
+    return sight.staleness(slot.side.role, slot.instance, epoch=slot.epoch, generation=slot.generation)
