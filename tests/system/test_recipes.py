@@ -394,4 +394,4 @@ async def test_a_thawed_sandbox_stores_at_once(sim: SimulatedCluster, folder: pa
         print(f"{happens.__name__} {clock}: {cold['took_s']:.3f} {thawed['took_s']:.3f} {warm['took_s']:.3f}")
         assert [each["statusCode"] for each in (cold, thawed, warm)] == [200, 200, 200], program.said
         assert await stored(sim) == ({"cold", "thawed", "warm"}, 3)
-        assert thawed["took_s"] <= 1.0
+        assert thawed["took_s"] <= 1.5
