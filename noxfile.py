@@ -11,15 +11,19 @@ import os
 import nox
 
 PYTHONS = ("3.11", "3.12", "3.13")
-OLDEST_SQLALCHEMY = "sqlalchemy==2.0.31"  # As pyproject.toml has it.
 PROJECT = nox.project.load_toml("pyproject.toml")
+# The packages that integrations are for, at the oldest version that their extra allows.
+OLDEST = {
+    extra: PROJECT["project"]["optional-dependencies"][extra][0].partition(",")[0].replace(">=", "==")
+    for extra in ("fastapi", "sqlalchemy")
+}
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = os.environ.get("AIOAURORA_REQUIRE_ALL") == "1"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "sqlalchemy-oldest", "docs"]
+nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "oldest", "docs"]
 
 
 def _install(session: nox.Session, *groups: str, project: str = "-e.", also: tuple[str, ...] = ()) -> None:
@@ -77,16 +81,17 @@ def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
     session.run("python", "tests/aiomysql_suite/run.py", *session.posargs)
 
 
-@nox.session(name="sqlalchemy-oldest")
-def sqlalchemy_oldest(session: nox.Session) -> None:
-    """Test what is for SQLAlchemy on the oldest one that we allow; `tests` and `system` do it on the newest."""
-    _install(session, "tests", also=(OLDEST_SQLALCHEMY,))
-    names = ["tests/test_sqlalchemy.py", "tests/test_sqlalchemy_units.py", "tests/system/test_sqlalchemy_mariadb.py"]
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """Test what is for other packages on the oldest of them that we allow; `tests` and `system` have the newest."""
+    _install(session, "tests", also=tuple(OLDEST.values()))
+    names = ["tests/fastapi", "tests/test_sqlalchemy.py", "tests/test_sqlalchemy_units.py"]
+    names += ["tests/system/test_web_servers.py", "tests/system/test_sqlalchemy_mariadb.py"]
     session.run("pytest", *(session.posargs or names))
 
 
 @nox.session(name="sqlalchemy-suite")
-@nox.parametrize("sqlalchemy", [OLDEST_SQLALCHEMY, "sqlalchemy"], ids=["oldest", "newest"])
+@nox.parametrize("sqlalchemy", [OLDEST["sqlalchemy"], "sqlalchemy"], ids=["oldest", "newest"])
 def sqlalchemy_suite(session: nox.Session, sqlalchemy: str) -> None:
     """Run SQLAlchemy's dialect compliance suite over ours beside aiomysql's: five minutes. Not part of CI."""
     _install(session, "sqlalchemy-suite", also=(sqlalchemy,))
@@ -96,7 +101,7 @@ def sqlalchemy_suite(session: nox.Session, sqlalchemy: str) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning fails."""
-    _install(session, "docs", project="-e.[cli,simulator,sqlalchemy]")
+    _install(session, "docs", project="-e.[cli,fastapi,simulator,sqlalchemy]")
     session.run("sphinx-build", "-q", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 
@@ -106,6 +111,13 @@ def bench(session: nox.Session) -> None:
     name, *rest = session.posargs or ["driver"]
     _install(session, "system" if name == "failover" else "tests")
     session.run("python", f"tests/benchmarks/{name}.py", *rest)
+
+
+@nox.session
+def shop(session: nox.Session) -> None:
+    """Load the example shop, and one on plain aiomysql, through four failovers: two and a half minutes. Not in CI."""
+    _install(session, "system")
+    session.run("python", "tests/benchmarks/shop.py", *session.posargs)
 
 
 @nox.session

@@ -26,6 +26,7 @@ from aioaurora._core.verdict import Work
 from aioaurora._io import kernel, wire
 from aioaurora._io.driver import MAX_PACKET, SERVER_LOST, Command, Error, OperationalError, Status, encoding_of
 from aioaurora._io.life import Life
+from aioaurora._io.packets import error_in_first
 from aioaurora.errors import AioauroraError, ConnectionBusy, ConnectTimeout, WrongProcess
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Session(Life):
     def _hung_up(self) -> Error:
         lost = wire.ServerLost(SERVER_LOST, "Lost connection to MySQL server: it hung up while the connection was idle")
         if self._pipe is not None:
-            lost.__cause__ = wire.error_in_first(wire.unread(self._pipe.reader)) or self._pipe.stream.cause
+            lost.__cause__ = error_in_first(wire.unread(self._pipe.reader)) or self._pipe.stream.cause
         return lost
 
     async def _read_query_result(self, unbuffered: bool = False) -> None:

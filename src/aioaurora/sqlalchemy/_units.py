@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from aioaurora._core.options import seconds
 from aioaurora.errors import ConfigurationError
-from aioaurora.retrying import Lender, Options, run_unit
+from aioaurora.retrying import Options, run_unit
 from aioaurora.sqlalchemy._dialect import AuroraDialect, driver_of
 from aioaurora.sqlalchemy._followed import asked_until
-from aioaurora.waiting import Ending
+from aioaurora.waiting import Ending, Lender
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
