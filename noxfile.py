@@ -12,13 +12,19 @@ import nox
 
 PYTHONS = ("3.11", "3.12", "3.13")
 PROJECT = nox.project.load_toml("pyproject.toml")
+# The packages that integrations are for, at the oldest version that their extra allows.
+OLDEST = {
+    extra: PROJECT["project"]["optional-dependencies"][extra][0].partition(",")[0].replace(">=", "==")
+    for extra in ("fastapi", "otel", "sqlalchemy")
+}
+OLDEST["otel-sdk"] = OLDEST["otel"].replace("-api", "-sdk")
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = os.environ.get("AIOAURORA_REQUIRE_ALL") == "1"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "otel", "docs"]
+nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "oldest", "docs"]
 
 
 def _install(session: nox.Session, *groups: str, project: str = "-e.", also: tuple[str, ...] = ()) -> None:
@@ -77,17 +83,27 @@ def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
 
 
 @nox.session
-@nox.parametrize("version", ["==1.33.0", ""], ids=["oldest", "newest"])
-def otel(session: nox.Session, version: str) -> None:
-    """Test what OpenTelemetry is told, on its oldest and newest release that we allow."""
-    _install(session, "otel", also=(f"opentelemetry-api{version}", f"opentelemetry-sdk{version}"))
-    session.run("pytest", *(session.posargs or ["tests/test_otel.py", "tests/test_otel_documents.py"]))
+def oldest(session: nox.Session) -> None:
+    """Test what is for other packages on the oldest of them that we allow; `tests` and `system` have the newest."""
+    _install(session, "tests", also=tuple(OLDEST.values()))
+    names = ["tests/fastapi", "tests/test_otel.py", "tests/test_otel_documents.py"]
+    names += ["tests/test_sqlalchemy.py", "tests/test_sqlalchemy_units.py"]
+    names += ["tests/system/test_web_servers.py", "tests/system/test_sqlalchemy_mariadb.py"]
+    session.run("pytest", *(session.posargs or names))
+
+
+@nox.session(name="sqlalchemy-suite")
+@nox.parametrize("sqlalchemy", [OLDEST["sqlalchemy"], "sqlalchemy"], ids=["oldest", "newest"])
+def sqlalchemy_suite(session: nox.Session, sqlalchemy: str) -> None:
+    """Run SQLAlchemy's dialect compliance suite over ours beside aiomysql's: five minutes. Not part of CI."""
+    _install(session, "sqlalchemy-suite", also=(sqlalchemy,))
+    session.run("python", "tests/sqlalchemy_suite/run.py", *session.posargs)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning fails."""
-    _install(session, "docs", project="-e.[cli,otel,simulator,testing]")
+    _install(session, "docs", project="-e.[cli,fastapi,otel,simulator,sqlalchemy,testing]")
     session.run("sphinx-build", "-q", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 
@@ -97,6 +113,13 @@ def bench(session: nox.Session) -> None:
     name, *rest = session.posargs or ["driver"]
     _install(session, "system" if name == "failover" else "tests")
     session.run("python", f"tests/benchmarks/{name}.py", *rest)
+
+
+@nox.session
+def shop(session: nox.Session) -> None:
+    """Load the example shop, and one on plain aiomysql, through four failovers: two and a half minutes. Not in CI."""
+    _install(session, "system")
+    session.run("python", "tests/benchmarks/shop.py", *session.posargs)
 
 
 @nox.session

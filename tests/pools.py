@@ -60,8 +60,8 @@ def assert_balanced(pool) -> None:
         slots = [slot for slot in books.slots if slot.side is side]
         assert side.size == len(slots)
         assert side.opening == sum(slot.where is OPENING for slot in slots)
-        assert side.lent == sum(slot.is_lent for slot in slots)
-        assert 0 <= side.lent <= max(side.lent_most, 0)
+        assert side.stand_ins == sum(slot.is_stand_in for slot in slots)
+        assert 0 <= side.stand_ins <= max(side.stand_ins_most, 0)
         assert all(waiter.instance == instance for instance, line in side.pinned.items() for waiter in line)
         for share in side.shares.values():
             mine = [slot for slot in slots if slot.share is share]

@@ -11,6 +11,7 @@ from aioaurora._io.kernel import KeepAlive, set_options
 from aioaurora.config import from_kwargs
 from aioaurora.credentials import Credentials
 from aioaurora.errors import ConfigurationError
+from aioaurora.making import create_pool
 
 
 async def provider(host, port, user):
@@ -58,7 +59,7 @@ async def provider(host, port, user):
         ({"host": "db", "role": "writter"}, "role='writter': did you mean 'writer'?"),
         ({"host": "db", "role": "primary"}, "write 'reader' or 'writer'"),
         ({"host": "db", "role": 1}, "write 'writer' or 'reader'"),
-        ({"host": "db", "follow": True}, "write 'on' or 'off'"),
+        ({"host": "db", "follow": True}, "write 'on' or 'observe' or 'off'"),
         ({"host": "db", "follow": "of"}, "did you mean 'off'?"),
         ({"host": "db", "instance": "db.1"}, "is no instance id"),
         ({"host": "db", "nameservers": ("dns.example.com",)}, "write IP addresses"),
@@ -83,6 +84,12 @@ def test_bad_input_is_refused_at_once(options, says):
         from_kwargs(**options)
 
     assert "hush" not in str(refused.value)
+
+
+def test_a_refusal_is_a_value_error_too():
+    """For who knows nothing of databases: a framework that reads settings."""
+    with pytest.raises(ValueError, match="maxsize"):
+        create_pool(host="db", maxsize=-1)
 
 
 class Transport:

@@ -2,7 +2,7 @@
 
 The blocks of a page share their names and run in order. `await` may stand outside of functions. `DATABASE_URL` and
 the URL of the example cluster lead to a simulated one, in a thread of its own. A block that cannot run says why in a
-comment before it: `<!-- not run: db.example.com is nobody's -->`.
+comment before it: `<!-- not run: db.example.com is nobody's -->`. A page with `<!-- engine: mariadb -->` runs on one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,14 @@ from aioaurora.simulator import SimulatedCluster
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
+    from _pytest.mark import ParameterSet
+
+    from aioaurora.simulator.cluster import EngineName
+
 ROOT = pathlib.Path(__file__).parent.parent
 BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-EXAMPLE = re.compile(r"mysql://app(?::\w+)?@orders\.cluster-abc123\.us-east-1\.rds\.amazonaws\.com/shop")
+EXAMPLE = re.compile(r"mysql(\+\w+)?://app(?::\w+)?@orders\.cluster-abc123\.us-east-1\.rds\.amazonaws\.com/shop(\?)?")
+ON_MARIADB = "<!-- engine: mariadb -->"
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->\n\s*$")
 
 
@@ -62,10 +67,16 @@ CHAPTERS = [blocks for page in PAGES if (blocks := _blocks(page, page.read_text(
 CHAPTERS += [[block] for source in sorted((ROOT / "src").rglob("*.py")) for block in _docstring_blocks(source)]
 
 
+def _chapter(blocks: list[Block]) -> ParameterSet:
+    needs = [pytest.mark.needs("mariadbd")] if ON_MARIADB in blocks[0].path.read_text() else []
+    return pytest.param(blocks, marks=needs, id=f"{blocks[0].path.relative_to(ROOT)}:{blocks[0].line}")
+
+
 @pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def database(monkeypatch: pytest.MonkeyPatch, blocks: list[Block]) -> Iterator[str]:
     """The URL of a simulated cluster, which is also where DATABASE_URL leads."""
-    with _elsewhere(_serve()) as (url, ca):
+    engine = "mariadb" if ON_MARIADB in blocks[0].path.read_text() else "memory"
+    with _elsewhere(_serve(engine)) as (url, ca):
         monkeypatch.setenv("DATABASE_URL", url)
         monkeypatch.setenv("DATABASE_CA", ca)
         yield url
@@ -73,28 +84,32 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.mark.real_time
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("blocks", CHAPTERS, ids=lambda blocks: f"{blocks[0].path.relative_to(ROOT)}:{blocks[0].line}")
+@pytest.mark.parametrize("blocks", [_chapter(blocks) for blocks in CHAPTERS])
 def test_documented_code_runs(blocks, database):
     """A page that is wrong teaches what is wrong."""
     names = {"__name__": "__main__", "aioaurora": aioaurora}
 
     with asyncio.Runner() as runner:
         for block in blocks:
-            code = EXAMPLE.sub(database, block.code)
+            code = EXAMPLE.sub(lambda found: _led_to(database, found[1] or "", found[2]), block.code)
             _run(block._replace(code=code), names, runner)
+
+
+def _led_to(database: str, driver: str, has_query: str | None) -> str:
+    return database.replace("mysql:", f"mysql{driver}:", 1) + ("&" if has_query else "")
 
 
 def _run(block: Block, names: dict[str, object], runner: asyncio.Runner) -> None:
     tree = ast.parse(block.code, str(block.path))
     ast.increment_lineno(tree, block.line - 1)
-    code = compile(tree, str(block.path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    code = compile(tree, str(block.path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     result = eval(code, names)
     if inspect.iscoroutine(result):
         runner.run(result)
 
 
-async def _serve() -> AsyncIterator[tuple[str, str]]:
-    async with SimulatedCluster(instances=3, engine="memory", tls=True) as sim:
+async def _serve(engine: EngineName) -> AsyncIterator[tuple[str, str]]:
+    async with SimulatedCluster(instances=3, engine=engine, tls=True) as sim:
         yield f"{sim.url}?nameservers={sim.nameservers[0]}", str(sim.ca_file)
 
 

@@ -45,6 +45,16 @@ async def test_a_pool_can_be_entered(sim, monkeypatch):
     assert connections_at(sim) == 0
 
 
+async def test_an_executemany_of_a_lease(sim, monkeypatch):
+    """Its statement is built as a bytearray, by aiomysql."""
+    await sim.execute("CREATE TABLE t (a INT PRIMARY KEY)")
+    async with pooled(sim, monkeypatch, autocommit=True) as pool:
+        async with pool.acquire() as connection, connection.cursor() as cursor:
+            assert await cursor.executemany("INSERT INTO t VALUES (%s)", [(1,), (2,)]) == 2
+
+        assert await pool.fetch_all("SELECT a FROM t ORDER BY a") == [(1,), (2,)]
+
+
 async def test_a_pool_to_come_can_be_a_task(sim, monkeypatch):
     """It is a coroutine."""
     pool = await asyncio.create_task(pooled(sim, monkeypatch))
@@ -331,6 +341,16 @@ async def test_a_pool_that_was_awaited_can_be_entered(sim, monkeypatch):
 
     assert pool.closed
     assert pool.size == 0
+
+
+@pytest.mark.parametrize("thing", [None, "mysql://app:not-to-be-seen@db", object()])
+async def test_what_is_no_connection_is_not_taken_back(sim, monkeypatch, thing):
+    """The error says what was given, and repeats nothing of it."""
+    async with pooled(sim, monkeypatch) as pool:
+        with pytest.raises(err.InterfaceError, match=f"a {type(thing).__name__} was released") as refused:
+            pool.release(thing)
+
+        assert "not-to-be-seen" not in str(refused.value)
 
 
 async def test_what_release_gives_can_be_awaited_again(sim, monkeypatch):

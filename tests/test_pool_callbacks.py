@@ -238,6 +238,48 @@ async def test_a_callback_that_hangs_is_ended(sim, monkeypatch, name, error, aft
         assert_balanced(pool)
 
 
+async def test_an_on_connect_that_closes_the_connection_has_failed(sim, monkeypatch):
+    """Who waits is told, and the next connect comes after a pause that grows."""
+
+    async def shuts(connection):
+        connection.close()
+
+    async with pooled(sim, monkeypatch, minsize=1, wait_ready=False, on_connect=shuts) as pool:
+        with pytest.raises(err.InterfaceError, match="closed in shuts"):
+            await pool.acquire(timeout=20)
+        await asyncio.sleep(20)
+
+        assert 3 <= pool.stats().failed <= 15
+        assert pool.stats().opened == 0
+        assert_balanced(pool)
+
+
+async def test_an_on_acquire_that_closes_the_connection_fails_the_request(sim, monkeypatch):
+    """At once: the next connection would fare no better."""
+
+    async def shuts(connection):
+        connection.close()
+
+    async with pooled(sim, monkeypatch, minsize=0, on_acquire=shuts) as pool:
+        with pytest.raises(err.InterfaceError, match="closed in shuts"):
+            await pool.acquire(timeout=20)
+
+        assert (pool.stats().opened, pool.stats().closed) == (1, {"on_acquire failed": 1})
+        assert_balanced(pool)
+
+
+async def test_an_on_release_that_closes_the_connection_costs_it(sim, monkeypatch):
+    """And is told so."""
+
+    async def shuts(connection):
+        connection.close()
+
+    async with pooled(sim, monkeypatch, minsize=0, on_release=shuts) as pool:
+        await pool.release(await pool.acquire())
+
+        assert (pool.size, pool.stats().closed) == (0, {"it was lost": 1})
+
+
 async def test_an_on_acquire_that_raises_fails_the_request(sim, monkeypatch):
     """Its connection is closed, and counted."""
 

@@ -61,6 +61,37 @@ async def test_close_cuts_what_is_leased_after_its_timeout(sim, monkeypatch):
     pool.release(held)
 
 
+@pytest.mark.parametrize(("first", "second", "ends_after"), [(30, 0.5, 1.5), (2, 30, 2), (30, 0, 1)])
+async def test_of_two_limits_the_one_that_ends_sooner_holds(sim, monkeypatch, first, second, ends_after):
+    """Whichever was said first."""
+    loop = asyncio.get_running_loop()
+    pool = await pooled(sim, monkeypatch)
+    held = await pool.acquire()
+    began_at = loop.time()
+    pool.close(first)
+    await asyncio.sleep(1)
+
+    await pool.close(second)
+
+    assert loop.time() - began_at == pytest.approx(ends_after, abs=0.1)
+    assert held.closed
+    pool.release(held)
+
+
+async def test_terminate_does_not_wait_for_a_unit_that_close_has_let_run(sim, monkeypatch):
+    """Its connection is cut, and what it does beside it is its own business."""
+    pool = await pooled(sim, monkeypatch)
+    unit = asyncio.create_task(pool.run(lambda _: asyncio.sleep(60)))
+    await asyncio.sleep(0.1)
+    pool.close(30)
+    await asyncio.sleep(0.1)
+    pool.terminate()
+
+    await asyncio.wait_for(pool.wait_closed(), 1)
+    unit.cancel()
+    await asyncio.wait({unit})
+
+
 async def test_close_ends_connects_that_are_under_way(sim, monkeypatch):
     """Nobody waits for them any more."""
     loop = asyncio.get_running_loop()
@@ -110,6 +141,29 @@ async def test_a_pool_that_shares_its_cluster_leaves_it_open(sim, monkeypatch):
 
         async with cluster.connect() as connection:
             assert await run(connection, "SELECT 1") == ((1,),)
+
+
+async def test_a_pool_whose_cluster_was_closed_tells_its_callers_at_once(sim, monkeypatch):
+    """Those who wait, for a connection or for a connect, and those who come later; what is leased can be given back."""
+    async with following(sim, monkeypatch) as cluster:
+        pool = await aioaurora.create_pool(cluster=cluster, minsize=1, maxsize=2)
+        held = await pool.acquire()
+        await sim.slow_logins(5)
+        waiting = [asyncio.create_task(pool.acquire()) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        assert (pool.stats().opening, pool.stats().waiting) == (1, 2)
+        await asyncio.wait_for(cluster.close(), 1)
+
+    for task in waiting:
+        with pytest.raises(errors.PoolClosed, match="the Cluster of the pool was closed while this waited"):
+            await asyncio.wait_for(task, 0.1)
+    with pytest.raises(errors.PoolClosed, match="the pool of 'orders' takes no new work: its Cluster was closed"):
+        await asyncio.wait_for(pool.execute("SELECT 1"), 0.1)
+    assert pool.closed
+    assert await run(held, "SELECT 1") == ((1,),)
+    pool.release(held)
+    await asyncio.wait_for(pool.close(), 1)
+    assert pool.size == 0
 
 
 async def test_closing_twice_is_no_harm(sim, monkeypatch):
@@ -183,6 +237,47 @@ async def test_drain_lets_a_running_unit_try_once_more(sim, monkeypatch):
         await unit
     await draining
     assert len(tries) == 2
+
+
+async def test_drain_lets_a_running_unit_have_what_it_needs_to_end(sim, monkeypatch):
+    """Further connections: one statement, a lease, a unit of its own, in tasks of its own; until it ends."""
+    pool = await pooled(sim, monkeypatch)
+    gate, late = asyncio.Event(), []
+
+    async def straggle():
+        await asyncio.sleep(0.5)
+        await pool.execute("SELECT 1")
+
+    async def work(_connection):
+        await gate.wait()
+        late.append(asyncio.create_task(straggle()))
+        async with pool.acquire() as other, asyncio.TaskGroup() as group:
+            group.create_task(run(other, "SELECT 1"))
+            value = group.create_task(pool.fetch_value("SELECT 2"))
+            nested = group.create_task(pool.run(run, "SELECT 3"))
+        return value.result(), nested.result()
+
+    async def looped():
+        async for attempt in pool.attempts():
+            async with attempt as connection:
+                found = await work(connection)
+        with pytest.raises(errors.PoolClosed):
+            await pool.execute("SELECT 1")
+        return found
+
+    units = [asyncio.create_task(pool.run(work)), asyncio.create_task(looped())]
+    await asyncio.sleep(0.1)
+    held = await pool.acquire()
+    draining = asyncio.create_task(pool.drain(timeout=10))
+    await asyncio.sleep(0.1)
+    gate.set()
+
+    assert await asyncio.gather(*units) == [(2, ((3,),))] * 2
+    for task in late:
+        with pytest.raises(errors.PoolClosed):
+            await task
+    pool.release(held)
+    await draining
 
 
 async def test_drain_serves_who_waits(sim, monkeypatch):

@@ -289,6 +289,30 @@ async def test_a_timer_that_fires_early_ends_a_pause_all_the_same(sim, monkeypat
         assert loop.time() - began_at < 0.15
 
 
+async def test_a_timer_that_fires_early_begins_no_storm(sim, monkeypatch):
+    """What fails in the moment before the pause was to end is paused for as well."""
+    loop = asyncio.get_running_loop()
+    call_at = loop.call_at
+    early = {"_go_on": 0.0004}  # Those of whoever waits would go off for ever here, as they look at the clock.
+    monkeypatch.setattr(
+        loop,
+        "call_at",
+        lambda when, call, *given, **how: call_at(when - early.get(call.__name__, 0), call, *given, **how),
+    )
+
+    def is_told(_event):
+        if pool.stats().failed > 50:
+            pool.terminate()
+
+    async with pooled(sim, monkeypatch, minsize=0, listeners=[is_told]) as pool:
+        await sim.limit_connections(1, "db-1")
+
+        with pytest.raises(errors.PoolTimeout):
+            await pool.acquire(timeout=5)
+
+        assert 4 <= pool.stats().failed <= 8
+
+
 async def test_a_connect_that_fails_for_good_is_told(sim, monkeypatch):
     """To those who would wait for nothing else."""
     log = []

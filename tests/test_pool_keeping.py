@@ -95,6 +95,7 @@ async def test_who_comes_back_into_line_is_not_refused(sim, monkeypatch):
     async def on_acquire(connection):
         if shown == [connection]:
             connection.close()
+            await connection.ping(reconnect=True)  # It leads to a session now that the books do not know.
             others.append(asyncio.create_task(pool.acquire()))
             await quiet(2)
         shown.append(connection)

@@ -65,6 +65,18 @@ async def test_an_instance_can_be_asked_for(sim, monkeypatch):
             await asyncio.wait_for(led_to(pool, instance="db-9"), 1)
 
 
+async def test_an_instance_that_is_not_there_costs_no_connection(sim, monkeypatch):
+    """Not even an idle one where the pool is full; who asks for it is told at once."""
+    async with pooled(sim, monkeypatch, minsize=1, maxsize=1) as pool:
+        for role, error in (("reader", errors.NoReader), ("writer", errors.NoWriter), (None, errors.NoWriter)):
+            with pytest.raises(error, match="no instance 'db-99' in 'orders'; there are db-1, db-2, db-3"):
+                await asyncio.wait_for(led_to(pool, instance="db-99", role=role), 1)
+
+        stats = pool.stats()
+        assert (stats.opened, stats.failed, stats.closed, stats.refused) == (1, 0, {}, 3)
+        assert_balanced(pool)
+
+
 async def test_who_asks_for_an_instance_waits_for_that_one(sim, monkeypatch):
     """A connection to another is of no use to him, and serves whoever stands behind him."""
     async with pooled(sim, monkeypatch, reader_maxsize=2) as pool:

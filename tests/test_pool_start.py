@@ -11,7 +11,8 @@ from pymysql import err
 import aioaurora
 from aioaurora import errors
 from aioaurora.simulator import SimulatedCluster
-from tests.pools import pooled
+from aioaurora.simulator.facts import Facts
+from tests.pools import assert_balanced, pooled
 from tests.virtual import following
 
 
@@ -38,6 +39,19 @@ async def test_a_pool_that_does_not_wait_is_there_at_once(sim, monkeypatch):
         assert loop.time() == began_at
         await asyncio.sleep(2)
         assert pool.freesize == 5
+
+
+async def test_a_reader_that_is_down_does_not_keep_a_pool_from_its_start(sim, monkeypatch):
+    """The next one serves."""
+    await sim.crash("db-3")
+
+    def prefers_the_dead(candidates, _chance):
+        return sorted(candidates, key=lambda each: each.id, reverse=True)
+
+    pool = pooled(sim, monkeypatch, role="reader", reader_strategy=prefers_the_dead)
+    async with pool as ready, ready.acquire() as connection:
+        assert connection.instance == "db-2"
+    await sim.heal()
 
 
 @pytest.mark.parametrize("wait_ready", [True, False])
@@ -69,6 +83,31 @@ async def test_a_wrong_password_is_an_error_at_once(sim, monkeypatch, wait_ready
 
     assert failed.value.args[0] == 1045
     assert loop.time() - began_at < 0.5
+
+
+async def test_one_limit_holds_for_who_comes_before_the_first_contact(monkeypatch):
+    """A plain server shows only then that it serves every role; whoever came before has counted as the writer's."""
+    variables = Facts.variables
+    monkeypatch.setattr(
+        Facts, "variables", lambda facts: {k: v for k, v in variables(facts).items() if k != "aurora_server_id"}
+    )
+    async with (
+        SimulatedCluster(1, engine="memory") as sim,
+        pooled(sim, monkeypatch, minsize=0, maxsize=2, wait_ready=False) as pool,
+    ):
+        early = [asyncio.create_task(pool.acquire()) for _ in range(3)]
+        explicit = asyncio.create_task(pool.acquire(role="writer"))
+        await asyncio.sleep(1)
+        late = [asyncio.create_task(pool.acquire()) for _ in range(3)]
+        await asyncio.sleep(1)
+
+        assert [task.done() for task in (*early, *late)] == [True, True, False, False, False, False]
+        assert (pool.size, {each.role: each.size for each in pool.stats().instances}) == (2, {None: 2, "writer": 1})
+        for task in (*early, *late):
+            pool.release(await asyncio.wait_for(task, 1))
+        assert (await explicit).role == "writer"
+        pool.release(await explicit)
+        assert_balanced(pool)
 
 
 async def test_fifty_cold_requests_connect_side_by_side(sim, monkeypatch):

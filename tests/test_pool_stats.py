@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 import pytest
+from pymysql import err
 
 import aioaurora
 from aioaurora import errors, events
@@ -56,6 +57,37 @@ async def test_what_is_being_opened_is_told(sim, monkeypatch):
 
         assert (pool.stats().opening, pool.stats().waiting, pool.size, pool.freesize) == (1, 1, 1, 0)
         pool.release(await asking)
+
+
+async def test_units_under_way_are_told(sim, monkeypatch):
+    """Runs, blocks, single statements; in a pause between two attempts, too."""
+    async with pooled(sim, monkeypatch) as pool:
+        gate, paused = asyncio.Event(), asyncio.Event()
+
+        async def work(_connection):
+            await gate.wait()
+
+        async def fails(_connection):
+            raise err.OperationalError(1213, "Deadlock found")
+
+        async def looped():
+            async for attempt in pool.attempts():
+                async with attempt:
+                    await gate.wait()
+
+        tasks = [
+            asyncio.create_task(pool.run(work)),
+            asyncio.create_task(pool.run(fails, wait=lambda _: 2.0, timeout=3, before_sleep=lambda _: paused.set())),
+            asyncio.create_task(looped()),
+            asyncio.create_task(pool.execute("SELECT SLEEP(1)")),
+        ]
+        await paused.wait()
+        assert pool.stats().units == 4
+        gate.set()
+        await asyncio.wait(tasks)
+        assert pool.stats().units == 0
+        with pytest.raises(err.OperationalError, match="Deadlock"):
+            await tasks[1]
 
 
 async def test_requests_are_what_became_of_them(sim, monkeypatch):

@@ -862,6 +862,17 @@ async def test_a_transactional_function_keeps_its_name_and_the_rest_of_its_signa
     assert "second" in get_type_hints(made, localns={"Connection": aioaurora.Connection})
 
 
+async def test_an_option_that_is_unknown_is_refused_and_the_nearest_is_named(pool):
+    """Before anything is begun; what the function is to be given goes by position."""
+    for call in (pool.attempts, pool.transactional):
+        with pytest.raises(errors.ConfigurationError, match=r"'isolaton' is no option: did you mean 'isolation'\?"):
+            call(isolaton="read committed")
+    with pytest.raises(errors.ConfigurationError, match=r"'readonly' is no option: did you mean 'read_only'\?"):
+        await pool.run(put, 1, readonly=True)
+
+    assert pool.stats().requests == 0
+
+
 # --- cancelling -----------------------------------------------------------------------------------------------------
 
 

@@ -38,7 +38,8 @@ class Cluster:
 
     Takes a URL, or aiomysql's keywords, and the options of `Config`; or a Config. Entering it with `async with`, or the
     first `connect`, reaches the cluster. N connections to the writer cost N + 1 server connections, and one more for
-    each reader in use. With `follow="off"` each `connect` dials the endpoint and checks the role there, no more.
+    each reader in use. With `follow="off"` each `connect` dials the endpoint and checks there that a writer can write,
+    no more; with "observe" it does so, too, and the cluster is watched.
 
     Example:
         ```python
@@ -96,9 +97,14 @@ class Cluster:
         parts = self._begun()
         if self._config.follow == "on":
             await parts.seeker.reach(parts.loop.time() + self._config.connect_timeout)
+        elif self._config.follow == "observe":
+            parts.seeker.reach_meanwhile()
 
     async def close(self) -> None:
-        """Stop following the cluster; connections that are open stay open, unfollowed."""
+        """Stop following the cluster; connections that are open stay open, unfollowed.
+
+        Pools that share it hand out nothing any more, and who waits for one of theirs is told so, by PoolClosed.
+        """
         self._refuse_elsewhere()
         self._is_closed = True
         try:
@@ -222,7 +228,7 @@ class Cluster:
         )
 
     def _hold(self, connection: Connection) -> None:
-        if self._parts is not None and self._config.follow == "on":
+        if self._parts is not None and self._config.follow != "off":
             self._parts.monitor.hold(connection.instance, connection)
 
     async def _redial(self, connection: Connection, *, role: Role | None, instance: str | None) -> None:
@@ -251,7 +257,7 @@ class Cluster:
 
     def _abandoned(self, connection: Connection) -> None:
         """Have the server stop what a cancelled statement left running."""
-        if self._parts is not None and not self._is_closed:
+        if self._parts is not None and not self._is_closed and self._config.follow == "on":
             self._parts.monitor.kill(connection.instance, connection.thread_id())
 
     def _ended(self, loop: asyncio.AbstractEventLoop, connection: Connection, why: str) -> None:

@@ -55,7 +55,8 @@ class Config:
         role: "writer" or "reader"; None: as the endpoint says (`cluster-ro-`: reader, `cluster-custom-`: either,
             others: writer).
         instance: Id of the only instance to use; None: whichever holds the role.
-        follow: "off": use this address only, whatever is behind it. Default "on"; "off" for RDS Proxy and sockets.
+        follow: "off": use this address only, whatever is behind it. "observe": the same, but watch the cluster, and
+            tell by events what "on" would do. Default "on"; "off" for RDS Proxy and sockets.
         tls: Made from `ssl`.
         session: aiomysql's own options, as they were given.
         connect_timeout: For one instance: DNS, TCP, TLS, log-in and role check together. Default 3.
@@ -85,7 +86,7 @@ class Config:
     credentials: CredentialProvider = NO_PASSWORD
     role: Role | None = None
     instance: str | None = None
-    follow: Literal["on", "off"] = "on"
+    follow: Literal["on", "observe", "off"] = "on"
     tls: TlsRule = PLAIN
     session: Mapping[str, Any] = field(default_factory=dict, hash=False)
     connect_timeout: float = _seconds(3.0)
@@ -118,7 +119,7 @@ class Config:
                 options.whole(each.name, value, **each.metadata["whole"])
         if self.role is not None:
             checked["role"] = Role(options.choice("role", self.role, [role.value for role in Role]))
-        checked["follow"] = options.choice("follow", self.follow, ["on", "off"])
+        checked["follow"] = options.choice("follow", self.follow, ["on", "observe", "off"])
         checked["nameservers"] = tuple(map(parse_nameserver, self._several("nameservers", str)))
         checked["listeners"] = self._several("listeners", Callable)
         self._check_parts()

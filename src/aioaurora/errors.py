@@ -4,7 +4,7 @@ All derive from PyMySQL's exceptions, which are aiomysql's: `except aiomysql.Ope
 and SQLAlchemy wraps them. `args` is `(errno, sentence)`; `str()` is the sentence alone.
 
     ProgrammingError
-      ConfigurationError          something was asked for that cannot work; says what to write instead
+      ConfigurationError          also ValueError: something was asked for that cannot work; says what to write instead
         InvalidEndpoint
     InterfaceError
       ConnectionBusy              a second task used a connection that was in use
@@ -80,7 +80,7 @@ class AioauroraError(err.MySQLError):
 # --- what the caller wrote ------------------------------------------------------------------------------------------
 
 
-class ConfigurationError(AioauroraError, err.ProgrammingError):
+class ConfigurationError(AioauroraError, err.ProgrammingError, ValueError):
     """What was asked for cannot work; the sentence says what to write instead."""
 
     def __init__(self, sentence: str) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Self
 
 from aioaurora._core.event import (
+    ChoiceWithheld,
     ConnectionClosed,
     ConnectionOpened,
     DnsFallback,
@@ -33,6 +34,7 @@ from aioaurora._core.event import (
     StatementsAborted,
     TlsUnverified,
     TopologyChanged,
+    Withheld,
 )
 from aioaurora._core.frozen import Event, Level, fields_of
 from aioaurora._core.pool_event import PoolConnectFailed, PoolFailed, PoolServedLate, PoolTimedOut
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
+    "ChoiceWithheld",
     "ConnectionClosed",
     "ConnectionOpened",
     "DnsFallback",
@@ -67,6 +70,7 @@ __all__ = [
     "StatementsAborted",
     "TlsUnverified",
     "TopologyChanged",
+    "Withheld",
     "fields_of",
     "log_event",
 ]

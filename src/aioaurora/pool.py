@@ -22,6 +22,7 @@ from aioaurora._io import kernel
 from aioaurora._pool.counting import stats_of
 from aioaurora._pool.leasing import Leases, is_running
 from aioaurora._pool.sticky import stuck
+from aioaurora.connection import Connection
 from aioaurora.errors import PoolClosed, Role, WrongLoop
 from aioaurora.waiting import Acquiring, Ending
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aioaurora.cluster import Cluster
-    from aioaurora.connection import Connection
     from aioaurora.stats import PoolStats
 
 _CUT = "the pool was terminated"
@@ -63,19 +63,24 @@ class Pool(Leases):
             WriterUnavailable: The search for the writer has lasted for longer than `give_up_waiting_after`.
             NoWriter: The cluster has none, and never had: a global database's secondary.
             PoolClosed: The pool is closed, or is being drained.
+            ConfigurationError: The role is none, or the time-out: that one before anything is awaited.
         """
+        if timeout is not None:
+            seconds("timeout", timeout)
         return Acquiring(self, role, instance, timeout)
 
     def release(self, connection: Connection) -> Ending:
         """Give a connection back; awaiting it waits until it is clean, too, which it becomes without.
 
         Raises:
-            InterfaceError: It is none of this pool's, or was given back before.
+            InterfaceError: It is no connection, none of this pool's, or was given back before.
         """
         if self._process != kernel.process.id:
             return Ending()  # In a forked child: it is the parent's.
         if self._loop is not asyncio.get_running_loop():
             raise WrongLoop("the pool")
+        if not isinstance(connection, Connection):
+            raise err.InterfaceError(0, f"a {type(connection).__name__} was released: give back what acquire() gave")
         slot = connection.slot
         if slot is None or (slot not in self._books.slots and slot.where is not GONE):
             raise err.InterfaceError(0, f"{connection!r} is no connection of {self!r}")
@@ -133,8 +138,8 @@ class Pool(Leases):
 
     @property
     def closed(self) -> bool:
-        """Whether it hands out nothing any more."""
-        return self._is_refusing
+        """Whether it hands out nothing any more: closed, being drained, or left without its Cluster."""
+        return self._is_refusing or self._books.is_closing
 
     def stats(self) -> PoolStats:
         """Take the pool's numbers as they are now."""
@@ -143,7 +148,7 @@ class Pool(Leases):
     def __repr__(self) -> str:
         topology, stats = self.topology, self.stats()
         who = f"writer={topology.writer.id if topology.writer else None} epoch={topology.epoch}"
-        state = " closed" if self._is_refusing else ""
+        state = " closed" if self.closed else ""
         numbers = f"{stats.leased} leased, {stats.idle} idle, {stats.opening} opening, {stats.waiting} waiting"
         return f"<Pool{state} {who} | {numbers}>"
 
@@ -160,16 +165,17 @@ class Pool(Leases):
         """Hand out nothing more, and close each connection when it comes back; awaiting it waits for that.
 
         Args:
-            timeout: Seconds until connections that are still leased are cut, 0 or more. None: `acquire_timeout`.
+            timeout: Seconds until connections that are still leased are cut, 0 or more. None: `acquire_timeout`. Of
+                two calls the one that ends sooner holds.
         """
         self._refuse_elsewhere()
         limit_s = self._cluster._config.acquire_timeout if timeout is None else timeout
-        seconds("timeout", limit_s, may_be_zero=True)
+        self._hasten(self._loop.time() + seconds("timeout", limit_s, may_be_zero=True))
         if self._finishing is None:
             self._is_refusing = True
             if is_running():
                 self._hands.close()
-            self._finishing = self._loop.create_task(self._finish(limit_s), name="aioaurora closes a pool")
+            self._finishing = self._loop.create_task(self._finish(), name="aioaurora closes a pool")
         return Ending(self._finishing)
 
     def terminate(self) -> None:
@@ -190,8 +196,8 @@ class Pool(Leases):
     async def drain(self, timeout: float = 20.0) -> None:
         """Let running units of work end, as on SIGTERM, and close.
 
-        New leases and units are refused with PoolClosed; units that run may finish, and retry once. Idle connections
-        are closed at once, the others as they come back, or are cut.
+        New leases and units are refused with PoolClosed; units that run may finish, lease what else they need for it,
+        and retry once. Idle connections are closed at once, the others as they come back, or are cut.
 
         Args:
             timeout: Seconds until connections that are still leased are cut, 0 or more.
@@ -229,14 +235,22 @@ class Pool(Leases):
             slot.connection.cut(_CUT)
             self._hands.carry_out(self._books.discard(slot, _CUT, self._loop.time()))
 
-    async def _finish(self, limit_s: float) -> None:
+    def _hasten(self, cut_at: float) -> None:
+        """Cut what is leased then, unless that is done sooner."""
+        if cut_at < self._cut_at:
+            self._cut_at = cut_at
+            if self._limit is not None:
+                self._limit.reschedule(cut_at)
+
+    async def _finish(self) -> None:
         self._hands.close()  # Nothing is left to end, unless the loop did not run when the pool was closed.
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout_at(self._cut_at) as self._limit:
                 await self._hands.emptied()
         except TimeoutError:
             self._cut()
         finally:
+            self._limit = None
             await self._hands.end()
             if self._owns_cluster:
                 await self._cluster.close()

@@ -121,7 +121,7 @@ class PoolConfig:
     def limits(self) -> Limits:
         """What the books keep to."""
         most = self.maxsize or UNLIMITED
-        lent_most = max(1, int(most * self.fallback_share)) if self.reader_fallback else 0
+        stand_ins_most = max(1, int(most * self.fallback_share)) if self.reader_fallback else 0
         return Limits(
             minsize=self.minsize,
             maxsize=most,
@@ -130,5 +130,5 @@ class PoolConfig:
             max_idle=self.max_idle,
             recycle_after=self.pool_recycle if self.pool_recycle >= 0 else None,
             max_lag=self.max_lag,
-            lent_most=lent_most,
+            stand_ins_most=stand_ins_most,
         )

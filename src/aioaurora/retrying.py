@@ -21,21 +21,20 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pymysql import err
 
-from aioaurora._core.options import choice
+from aioaurora._core.options import choice, refuse_unknown
 from aioaurora._core.verdict import errno_of
 from aioaurora._io.attempting import Attempting
 from aioaurora.errors import AioauroraError, ConfigurationError, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
     from typing import Self
 
     import tenacity
 
     from aioaurora.connection import Connection
-    from aioaurora.waiting import Acquiring, Ending
+    from aioaurora.waiting import Lender
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,23 +43,37 @@ _DEADLOCK, _LOCK_WAIT = 1213, 1205
 _WAIT_LEAST_S = 0.05
 _LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
 
-# Set while a unit that was refused or lost asks for its next connection: a pool that is being drained grants it.
-_going_on: contextvars.ContextVar[object] = contextvars.ContextVar("aioaurora_going_on", default=None)
+_innermost: contextvars.ContextVar[GoingOn | None] = contextvars.ContextVar("aioaurora_going_on", default=None)
+
+
+class GoingOn:
+    """Whoever asks `pool` for a connection within this block does it to go on with a unit of work that has begun.
+
+    It is one that was refused or lost, or its function needs another connection: a pool that is being drained grants
+    it. Tasks that the block starts are within it until it ends.
+    """
+
+    __slots__ = ("is_over", "outer", "pool")
+
+    def __init__(self, pool: object) -> None:
+        self.pool, self.is_over = pool, False
+
+    def __enter__(self) -> None:
+        self.outer: GoingOn | None = _innermost.get()
+        _innermost.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        self.is_over = True
+        if _innermost.get() is self:  # Else it ends in another context than it has begun in.
+            _innermost.set(self.outer)
 
 
 def is_going_on(pool: object) -> bool:
     """Tell whether this context asks for a connection to go on with a unit of work of this pool."""
-    return _going_on.get() is pool
-
-
-@contextlib.contextmanager
-def going_on(pool: object) -> Iterator[None]:
-    """Ask for a connection of `pool` to go on with a unit of work; None: to begin one."""
-    token = _going_on.set(pool)
-    try:
-        yield
-    finally:
-        _going_on.reset(token)
+    block = _innermost.get()
+    while block is not None and (block.is_over or block.pool is not pool):
+        block = block.outer
+    return block is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,39 +97,22 @@ class Options:
         if self.role == Role.READER:
             self.refuse_on_readers()
 
+    @classmethod
+    def said(cls, said: Mapping[str, Any]) -> Self:
+        """Take them as they were given by name.
+
+        Raises:
+            ConfigurationError: One is unknown; names the nearest one.
+        """
+        refuse_unknown(said, cls.__dataclass_fields__, instead={})
+        return cls(**said)
+
     def refuse_on_readers(self) -> None:
         """Refuse what readers cannot do (case 63)."""
         if self.isolation not in (None, "REPEATABLE READ"):
             raise ConfigurationError(
                 f"isolation={self.isolation.lower()!r}: readers run REPEATABLE READ only, leave it out"
             )
-
-
-class Lender:
-    """What units need of a pool."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether new work is refused."""
-        raise NotImplementedError
-
-    def acquire(
-        self, *, role: Role | str | None = None, instance: str | None = None, timeout: float | None = None
-    ) -> Acquiring:
-        """Lease a connection."""
-        raise NotImplementedError
-
-    def release(self, connection: Connection) -> Ending:
-        """Give it back."""
-        raise NotImplementedError
-
-    def working(self) -> AbstractContextManager[None]:
-        """Count a unit of work while it is under way, its pauses too."""
-        raise NotImplementedError
-
-    def deadline(self, timeout: float | None) -> float:
-        """Say until when, on the loop's clock, that may take which is asked for now."""
-        raise NotImplementedError
 
 
 class Unit:
@@ -137,6 +133,10 @@ class Unit:
         self._attempts = self._uses = 0
         self._went_on = False  # The last attempt began while the pool was being drained, which grants no other.
 
+    def going_on(self) -> GoingOn:
+        """Let who works on it have further connections, within this block."""
+        return GoingOn(self._lender)
+
     def start(self) -> None:
         """Be under way from now on, pauses between two attempts included."""
         self._under_way.enter_context(self._lender.working())
@@ -153,7 +153,7 @@ class Unit:
         """Lease a connection and begin a guarded transaction on it."""
         options, self._is_lost, self._went_on = self._options, False, self._lender.closed
         self._attempts += 1
-        with going_on(self._lender if self._attempts > 1 else None):
+        with GoingOn(self._lender) if self._attempts > 1 else contextlib.nullcontext():
             left_s = max(self._deadline - self._loop.time(), _WAIT_LEAST_S)
             connection = await self._lender.acquire(role=options.role, timeout=left_s)
         self._uses = connection.slot.uses
@@ -191,7 +191,7 @@ class Unit:
 
     def is_worth_another(self, error: Exception) -> bool:
         """Tell whether it is certain that nothing was done, and the same again may succeed."""
-        return self._may_run_again and not self._went_on and self._is_undone(error)
+        return self._may_run_again and not self._went_on and self._is_undone(self._lender.cause_of(error))
 
     def _is_undone(self, error: Exception) -> bool:
         errno = errno_of(error) if isinstance(error, err.MySQLError) else None
@@ -225,12 +225,15 @@ class Attempt:
         except BaseException:
             unit.close()
             raise
+        self._block = unit.going_on()
+        self._block.__enter__()
         return self._connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         unit, is_done, is_next = self._unit, False, False
+        self._block.__exit__()
         try:
             try:
                 if error is None:
@@ -283,7 +286,8 @@ async def run_unit(
         connection = await unit.begin()
         is_done = False
         try:
-            result = await function(connection, *arguments)
+            with unit.going_on():
+                result = await function(connection, *arguments)
             await unit.finish(connection)
             is_done = True
         finally:

@@ -43,6 +43,7 @@ class PoolStats:
         leased: How many of them somebody has, or are being made clean.
         opening: How many of them are being opened.
         waiting: How many wait for one.
+        units: Units of work under way, one-statement calls and pauses between two attempts included.
         instances: The same by instance and role.
         requests: How often a connection was asked for.
         served: How often one was handed out.
@@ -62,6 +63,7 @@ class PoolStats:
     leased: int
     opening: int
     waiting: int
+    units: int
     instances: tuple[InstanceStats, ...]
     requests: int
     served: int

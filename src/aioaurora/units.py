@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from aioaurora._core.traces import MAY_HAVE_COMMITTED, READ, WROTE
 from aioaurora._io.attempting import Attempting
 from aioaurora.errors import AioauroraError, ConnectionLost, Outcome, Role, WriterDemoted
-from aioaurora.retrying import Attempts, Lender, Options, going_on, run_unit, transactional_on
+from aioaurora.retrying import Attempts, GoingOn, Options, run_unit, transactional_on
+from aioaurora.waiting import Lender
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -115,7 +117,7 @@ class Units(Lender):
             CommitOutcomeUnknown: The connection was lost in COMMIT: it may or may not have been done.
             TransactionLost: The transaction was ended by a statement of the function's own, such as DDL.
         """
-        return await run_unit(self, Options(**options), function, args)
+        return await run_unit(self, Options.said(options), function, args)
 
     def attempts(self, **options: Any) -> Attempts:
         """Give attempts at one unit of work: `async for attempt in pool.attempts(): async with attempt as connection`.
@@ -130,13 +132,13 @@ class Units(Lender):
             wait: tenacity's, in place of ours.
             before_sleep: tenacity's, called before each pause.
         """
-        return Attempts(self, Options(**options))
+        return Attempts(self, Options.said(options))
 
     def transactional(
         self, **options: Any
     ) -> Callable[[Callable[Concatenate[Connection, P], Awaitable[T]]], Callable[P, Awaitable[T]]]:
         """Decorate a coroutine function so that each call is one `run`, which gives it the connection first."""
-        return transactional_on(self, Options(**options))
+        return transactional_on(self, Options.said(options))
 
     # --- inside ------------------------------------------------------------------------------------------------
 
@@ -173,7 +175,7 @@ class _Statement:
         """Run it, and commit it; gives what `take` takes of it."""
         self._attempts, self._only_read = self._attempts + 1, False
         left_s = max(self.deadline - self._loop.time(), 0.001)
-        with going_on(self._lender if self._attempts > 1 else None):
+        with GoingOn(self._lender) if self._attempts > 1 else contextlib.nullcontext():
             connection = await self._lender.acquire(role=self._role, timeout=left_s)
         is_reader = connection.role is Role.READER
         try:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from aioaurora._core.shares import LEASED
 from aioaurora._core.silence import OUR_LATENESS_S
 from aioaurora._io.later import Later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from aioaurora._core.shares import Slot
@@ -117,17 +118,47 @@ class Deadlines:
             self._arm(queue[0][0])
 
 
-class Leasing(Protocol):
-    """What a request needs of its pool."""
+class Lender:
+    """What requests and units of work need of a pool."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether new work is refused."""
+        raise NotImplementedError
+
+    def acquire(
+        self, *, role: Role | str | None = None, instance: str | None = None, timeout: float | None = None
+    ) -> Awaitable[Connection]:
+        """Lease a connection."""
+        raise NotImplementedError
+
+    def release(self, connection: Connection) -> Awaitable[None]:
+        """Give it back; awaiting it waits until it is clean, too."""
+        raise NotImplementedError
 
     def at_once(self, role: Role | str | None, instance: str | None) -> Connection | None:
         """Lease an idle connection."""
+        raise NotImplementedError
 
     async def in_line(self, role: Role | str | None, instance: str | None, timeout_s: float | None) -> Connection:
         """Wait for one."""
+        raise NotImplementedError
 
     def take_back(self, connection: Connection) -> asyncio.Task[None] | None:
         """Take a connection back."""
+        raise NotImplementedError
+
+    def working(self) -> AbstractContextManager[None]:
+        """Count a unit of work while it is under way, its pauses too."""
+        raise NotImplementedError
+
+    def deadline(self, timeout: float | None) -> float:
+        """Say until when, on the loop's clock, that may take which is asked for now."""
+        raise NotImplementedError
+
+    def cause_of(self, error: Exception) -> Exception:
+        """Give the driver's error where a layer between the driver and the unit has put its own in its place."""
+        return error
 
 
 class Acquiring(Later["Connection"]):
@@ -138,7 +169,7 @@ class Acquiring(Later["Connection"]):
 
     __slots__ = ("_connection", "_instance", "_pool", "_role", "_timeout_s", "_uses")
 
-    def __init__(self, pool: Leasing, role: Role | str | None, instance: str | None, timeout_s: float | None) -> None:
+    def __init__(self, pool: Lender, role: Role | str | None, instance: str | None, timeout_s: float | None) -> None:
         self._pool, self._role, self._instance, self._timeout_s = pool, role, instance, timeout_s
         self._started = None
 

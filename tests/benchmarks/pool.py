@@ -414,8 +414,6 @@ async def _memory(server: MariaDB) -> list[Figure]:
         raw=statistics.median(sizes["raw"]),
         ratio=ratio,
         spread=(min(ratios), max(ratios)),
-        at_most=1.2,
-        is_met=ratio <= 1.2,
     )
     _line(figure, digits=2)
     return [figure]

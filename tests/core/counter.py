@@ -93,7 +93,7 @@ class Desk:
         self.opening: list[Slot] = []
         self.closed: list[tuple[Slot, str]] = []
         self.customers: list[Customer] = []
-        self.settle(sight() if known else Sight())
+        self.follow(sight() if known else Sight())
 
     # --- what happens ------------------------------------------------------------------------------------------
 
@@ -127,8 +127,6 @@ class Desk:
     def ask(self, name="", *, role=None, instance=None) -> Customer:
         """Ask for a slot, as a pool does."""
         books = self.books
-        if role is None and instance is None:
-            role = books.default
         side = books.side_of(role, instance)
         customer = Customer(name, role, instance, self.now)
         self.customers.append(customer)
@@ -175,8 +173,8 @@ class Desk:
         customer.is_patient = False
         self.books.give_up(customer)
 
-    def settle(self, seen: Sight) -> None:
-        self.do(self.books.settle(seen, self.now))
+    def follow(self, seen: Sight) -> None:
+        self.do(self.books.follow(seen, self.now))
 
     def tick(self, seconds=1.0) -> None:
         self.now += seconds

@@ -19,7 +19,7 @@ CORE = "src/aioaurora/_core"
 # Quickest first: most faults are found by a scenario, or by an example.
 TESTS = (
     ("test_scenarios.py", "test_silence.py", "test_selection.py"),
-    ("test_observation.py", "test_backoff.py", "test_failover.py", "test_topology.py"),
+    ("test_observation.py", "test_backoff.py", "test_verdict.py", "test_failover.py", "test_topology.py"),
 )
 TESTS_OF_POOL = (("test_slots.py",), ("test_selection.py", "test_sight.py"), ("test_books.py",))
 POOL = frozenset({"line", "selection", "serving", "shares", "sight", "slots"})
@@ -103,6 +103,11 @@ MUTANTS = (
     ),
     Mutant("silence", "if mark > silence.now", "if mark >= silence.now"),
     Mutant("silence", "due = min([*ahead, ", "due = max([*ahead, "),
+    # Which connect is worth another try.
+    Mutant("verdict", "isinstance(phase, Unreached) and is_followed", "isinstance(phase, Unreached)"),
+    Mutant("verdict", "isinstance(phase, Unreached) and is_followed", "is_followed"),
+    Mutant("verdict", "return is_stranger or isinstance(phase, ReaderOnly)", "return is_stranger"),
+    Mutant("verdict", "not isinstance(error, MySQLError) or scope_of", "scope_of"),
     # What rows say, whom a request is led to, how long is paused.
     Mutant("observation", "if newest - stamp <= ROWS_KEPT_S", ""),
     Mutant("observation", "or lag_s > LARGEST_LAG_S", ""),
@@ -123,8 +128,8 @@ MUTANTS = (
     Mutant("slots", "        slot.share.leased -= 1\n        slot.where = IDLE\n", "        slot.where = IDLE\n"),
     Mutant(
         "slots",
-        "        if slot.is_lent:\n            slot.is_lent, slot.side.lent",
-        "        if False:\n            slot.is_lent, slot.side.lent",
+        "        if slot.is_stand_in:\n            slot.is_stand_in, slot.side.stand_ins",
+        "        if False:\n            slot.is_stand_in, slot.side.stand_ins",
     ),
     Mutant("slots", "and self._has_no_reader and waiter.instance is None", "and self._has_no_reader"),
     Mutant("slots", "        return self._grown(side, now)\n\n    def give_up", "        return []\n\n    def give_up"),
@@ -185,7 +190,7 @@ MUTANTS = (
         "for slot in [each for each in self.slots if each.where is not LEASED]:",
         "for slot in self.idle_slots:",
     ),
-    Mutant("shares", "            side.lent -= self.is_lent\n", ""),
+    Mutant("shares", "            side.stand_ins -= self.is_stand_in\n", ""),
     Mutant("slots", "        if self.is_draining:\n            return self._ended(slot, _DRAINED)\n", ""),
     Mutant("slots", "serves_all = candidates[0] is share if is_alone else", "serves_all = True if is_alone else"),
     Mutant(
@@ -194,7 +199,7 @@ MUTANTS = (
         "else share in candidates",
     ),
     Mutant("slots", "if waiter is None and serves_all and", "if waiter is None and"),
-    Mutant("slots", "side.lent < side.lent_most else None", "True else None"),
+    Mutant("slots", "side.stand_ins < side.stand_ins_most else None", "True else None"),
     Mutant("slots", "if share is None or not self._serves_one(share, side):", "if share is None:"),
     Mutant("slots", "now < side.paused_until or not", "not"),
     Mutant("slots", "or not self._may_open(side):", ":"),
@@ -227,12 +232,12 @@ MUTANTS = (
     Mutant("line", "other.place < line.place", "False"),
     Mutant("line", "self.line.leave(waiter) or self.guests.leave(waiter)", "self.line.leave(waiter)"),
     Mutant("line", "                del self.pinned[instance]\n", "                pass\n"),
-    Mutant("slots", "and serves_all and side.lent < side.lent_most:", "and serves_all:"),
+    Mutant("slots", "and serves_all and side.stand_ins < side.stand_ins_most:", "and serves_all:"),
     Mutant("shares", "            under_way += nameless.opening\n", "            pass\n"),
     Mutant("shares", "under_way = sum(share.opening for share in serving)", "under_way = self.opening"),
     Mutant("shares", "                under_way -= min(opening, len(line))\n", "                pass\n"),
     Mutant("shares", "len(line) - opening\n", "len(line)\n"),
-    Mutant("shares", "min(len(self.guests), max(0, self.lent_most - self.lent))", "len(self.guests)"),
+    Mutant("shares", "min(len(self.guests), max(0, self.stand_ins_most - self.stand_ins))", "len(self.guests)"),
     Mutant("shares", "max(others, self.minsize - self.size)", "others"),
     Mutant("shares", "told = [] if has_live else", "told ="),
     Mutant("shares", "is_alone and self.size == self.opening else told", "is_alone else told"),
@@ -266,6 +271,17 @@ MUTANTS = (
     Mutant(
         "serving", "limits.reader_maxsize if default is not Role.READER else limits.maxsize", "limits.reader_maxsize"
     ),
+    Mutant("slots", "if not self._is_there(instance):", "if False:"),
+    Mutant("slots", "                        break\n", "                        return commands\n"),
+    Mutant("serving", "or instance in self.sight.instances", ""),
+    Mutant("serving", "if each.role is None and side is not new", "if side is not new"),
+    Mutant("serving", "if default is None and not new.size:", "if default is None:"),
+    Mutant("serving", "if default is None and not new.size:", "if not new.size:"),
+    Mutant("serving", "                    given_up.append(slot)\n", "                    pass\n"),
+    Mutant("serving", "        slot.side.size, side.size = slot.side.size - 1, side.size + 1\n", ""),
+    Mutant("serving", "key=lambda slot: slot.idle_since", "key=lambda slot: -slot.idle_since"),
+    Mutant("serving", "return self.default_side if instance is None else self", "return self"),
+    Mutant("slots", "return given_up + self.refreshed(now)", "return given_up"),
     Mutant("serving", "instance_id in self.sight.instances else self.default", "True else self.default"),
     Mutant("serving", "return self._measures and any(", "return any("),
     Mutant("serving", "if share.benched_until <= now] or near", "if share.benched_until <= now]"),

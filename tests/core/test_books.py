@@ -40,7 +40,7 @@ class Life(stateful.RuleBasedStateMachine):
         reader_minsize=st.integers(0, 1),
         maxsize=st.integers(1, 2),
         reader_maxsize=st.integers(1, 3),
-        lent_most=st.integers(0, 2),
+        stand_ins_most=st.integers(0, 2),
         max_lag=st.sampled_from([None, 1.0]),
         max_idle=st.sampled_from([None, 3.0]),
     )
@@ -62,7 +62,7 @@ class Life(stateful.RuleBasedStateMachine):
         readers = [name for name in up if name != self.writer]
         writer = self.writer if self.writer in up and not self.is_sought else None
         others = sorted(self.members - set(readers) - {writer})
-        self.desk.settle(
+        self.desk.follow(
             sight(
                 writer,
                 readers,
@@ -184,7 +184,7 @@ class Life(stateful.RuleBasedStateMachine):
     @stateful.rule()
     def follow_anew(self):
         """What is not known is no news."""
-        self.desk.settle(Sight())
+        self.desk.follow(Sight())
 
     @stateful.rule()
     def seek(self):
@@ -225,8 +225,10 @@ class Life(stateful.RuleBasedStateMachine):
 
     @stateful.rule(role=st.sampled_from([W, None]))
     def mean(self, role):
-        self.books.mean(role)
-        self.desk.do(self.books.refreshed(self.desk.now))
+        old, new = self.books.default_side, self.books.sides[role]
+        moves = role is None and old is not new and not new.size
+        self.desk.do(self.books.mean(role, self.desk.now))
+        assert not moves or all(slot.side is not old or slot.where is OPENING for slot in self.books.slots)
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -260,8 +262,8 @@ class Life(stateful.RuleBasedStateMachine):
             mine = [slot for slot in slots if slot.side is side]
             assert side.size == len(mine)
             assert side.opening == sum(slot.where is OPENING for slot in mine)
-            assert side.lent == sum(slot.is_lent for slot in mine)
-            assert side.lent <= side.lent_most
+            assert side.stand_ins == sum(slot.is_stand_in for slot in mine)
+            assert side.stand_ins <= side.stand_ins_most
             assert side.waiting == sum(map(len, side.lines))
             for share in side.shares.values():
                 its = [slot for slot in mine if slot.share is share]
@@ -290,6 +292,13 @@ class Life(stateful.RuleBasedStateMachine):
             assert all(line for line in side.pinned.values())
 
     @stateful.invariant()
+    def a_waiter_stands_where_he_belongs(self):
+        default = self.books.default_side
+        for side in self.sides:
+            assert all(each.role is side.role or (each.role is None and side is default) for each in side.line)
+            assert all(each.role is R or (each.role is None and default.role is R) for each in side.guests)
+
+    @stateful.invariant()
     def there_are_never_more_than_maxsize(self):
         assert all(side.size <= side.maxsize for side in self.sides)
 
@@ -310,7 +319,7 @@ class Life(stateful.RuleBasedStateMachine):
         share, side = slot.share, slot.side
         if customer.instance is not None:
             return customer.instance == slot.instance and (not share.id or share.id in side.able)
-        return share in self.serving(side) and (customer not in side.guests or side.lent < side.lent_most)
+        return share in self.serving(side) and (customer not in side.guests or side.stand_ins < side.stand_ins_most)
 
     @stateful.invariant()
     def nobody_waits_beside_an_idle_slot_that_would_serve(self):
@@ -345,12 +354,13 @@ class Life(stateful.RuleBasedStateMachine):
                     continue
                 count = sum(each.still_wants() for each in line)
                 its = [slot for slot in coming if slot.instance == name][:count]
-                assert len(its) == count
+                is_there = not books.sight.is_known or name in books.sight.instances
+                assert len(its) == count or (not is_there and side.size == side.maxsize)
                 coming = [slot for slot in coming if slot not in its]
             if side.role is R and books.sight.is_known and not side.candidates:
                 continue
             wanted = sum(each.still_wants() for each in side.line)
-            wanted += min(sum(each.still_wants() for each in side.guests), side.lent_most - side.lent)
+            wanted += min(sum(each.still_wants() for each in side.guests), side.stand_ins_most - side.stand_ins)
             serving = {share.id for share in self.serving(side)} | {""}
             assert sum(slot.share.id in serving for slot in coming) >= wanted
             assert side.size >= side.minsize
@@ -367,7 +377,7 @@ class Life(stateful.RuleBasedStateMachine):
             self.desk.give_back(customer)
         assert not self.books.slots
         assert self.books.waiting == 0
-        assert not any(side.size or side.opening or side.lent for side in self.sides)
+        assert not any(side.size or side.opening or side.stand_ins for side in self.sides)
         assert not self.waiting
 
 

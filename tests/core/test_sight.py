@@ -40,6 +40,46 @@ def test_staleness(role, instance, counters, why):
     assert sight().staleness(role, instance, **counters) == why
 
 
+@pytest.mark.parametrize(
+    ("wanted", "instance", "counters", "why"),
+    [
+        (Role.WRITER, "db-1", FRESH, ""),
+        (Role.WRITER, "db-1", {"epoch": 0, "generation": 0}, "the writer changed"),
+        (Role.READER, "db-2", FRESH, ""),
+        (Role.READER, "db-2", {"epoch": 0, "generation": 0}, ""),
+        (Role.READER, "db-2", {"epoch": 1, "generation": 1}, "its instance was written off"),
+        (Role.READER, "db-1", FRESH, "its instance is the writer now"),
+        (Role.READER, "db-4", FRESH, "its instance does not answer"),
+        (Role.READER, "db-9", FRESH, "its instance left the cluster"),
+        (None, "db-1", FRESH, ""),
+        (None, "db-4", FRESH, ""),
+    ],
+)
+def test_who_can_choose_anew_does(wanted, instance, counters, why):
+    """What a pool's slots are kept for, an idle connection of another pool is not: a better one may be opened."""
+    assert sight(others=["db-4"]).unfitness(wanted, instance, **counters) == why
+
+
+@pytest.mark.parametrize(
+    ("counters", "why"), [(FRESH, ""), ({"epoch": 1, "generation": 1}, "its instance was written off")]
+)
+def test_the_writer_stands_in_while_there_is_no_reader(counters, why):
+    """Connecting anew would lead to it again."""
+    assert sight("db-1", []).unfitness(Role.READER, "db-1", **counters) == why
+
+
+def test_a_plain_server_is_a_reader_too():
+    """Nothing better is to be had."""
+    plain = dataclasses.replace(sight("db-1", ["db-1"]), is_plain=True)
+
+    assert plain.unfitness(Role.READER, "db-1", **FRESH) == ""
+
+
+def test_nothing_is_unfit_while_nothing_is_known():
+    """As nothing is stale then."""
+    assert Sight().unfitness(Role.READER, "db-9", epoch=7, generation=3) == ""
+
+
 def test_nothing_is_stale_while_nothing_is_known():
     """Not followed, or not reached: whoever answers is as good as another."""
     assert Sight().staleness(Role.WRITER, "db-9", epoch=7, generation=3) == ""

@@ -280,7 +280,7 @@ def test_new_writer_ends_the_pause():
     desk.fail(desk.opening[0])
     assert not desk.opening
 
-    desk.settle(sight("db-2", ["db-3"], others=["db-1"], epoch=2))
+    desk.follow(sight("db-2", ["db-3"], others=["db-1"], epoch=2))
 
     assert len(desk.opening) == 1
 
@@ -290,9 +290,9 @@ def test_writer_that_comes_back_ends_the_pause():
     desk = Desk()
     desk.ask()
     desk.fail(desk.opening[0])
-    desk.settle(sight(None, others=["db-1"], is_sought=True))
+    desk.follow(sight(None, others=["db-1"], is_sought=True))
 
-    desk.settle(sight())
+    desk.follow(sight())
 
     assert len(desk.opening) == 1
 
@@ -347,7 +347,7 @@ def test_final_failure_of_one_reader_is_no_failure_of_the_others():
 def test_final_failure_of_the_only_reader_tells_who_waits():
     """And who falls back is not meant."""
     desk = Desk()
-    desk.settle(sight(readers=["db-2"]))
+    desk.follow(sight(readers=["db-2"]))
     customer = desk.ask(role=R)
 
     desk.fail(desk.opening[0], is_final=True)
@@ -402,7 +402,7 @@ def test_idle_slots_of_the_old_writer_are_closed_at_once():
     desk = ready(2, maxsize=3)
     holder = desk.ask()
 
-    desk.settle(sight("db-2", ["db-3", "db-1"], epoch=2))
+    desk.follow(sight("db-2", ["db-3", "db-1"], epoch=2))
     assert desk.why_closed == {"the writer changed": 1}
     desk.give_back(holder)
     customer = desk.ask()
@@ -415,12 +415,12 @@ def test_idle_slots_of_the_old_writer_are_closed_at_once():
 def test_nothing_is_opened_while_the_writer_is_sought():
     """Whoever waits keeps his place."""
     desk = Desk()
-    desk.settle(sight(None, others=["db-1"], is_sought=True))
+    desk.follow(sight(None, others=["db-1"], is_sought=True))
     customer = desk.ask()
     desk.tick()
     assert not desk.opening
 
-    desk.settle(sight())
+    desk.follow(sight())
     desk.arrive_all()
 
     assert customer.slot
@@ -429,11 +429,11 @@ def test_nothing_is_opened_while_the_writer_is_sought():
 def test_nothing_of_the_writer_is_handed_out_while_it_is_sought():
     """It was silent, and comes back: what is idle still is as good as before."""
     desk = ready()
-    desk.settle(sight(None, others=["db-1"], is_sought=True))
+    desk.follow(sight(None, others=["db-1"], is_sought=True))
     customer = desk.ask()
     assert customer.slot is None
 
-    desk.settle(sight())
+    desk.follow(sight())
 
     assert customer.slot
     assert not desk.opening
@@ -444,7 +444,7 @@ def test_connection_that_arrives_too_late_is_closed():
     """Its instance was written off while it was being opened; another one is ordered."""
     desk = Desk()
     customer = desk.ask()
-    desk.settle(sight(generations={"db-1": 1}))
+    desk.follow(sight(generations={"db-1": 1}))
 
     desk.arrive(desk.opening[0], generation=0)
 
@@ -460,7 +460,7 @@ def test_reader_that_is_promoted_serves_no_reader():
     promoted = customer.slot.instance
     other = {"db-2": "db-3", "db-3": "db-2"}[promoted]
 
-    desk.settle(sight(promoted, [other], others=["db-1"], epoch=2))
+    desk.follow(sight(promoted, [other], others=["db-1"], epoch=2))
     desk.give_back(customer)
 
     assert desk.why_closed == {"its instance is the writer now": 1}
@@ -470,7 +470,7 @@ def test_what_was_known_is_not_forgotten():
     """The cluster is about to be followed anew: nothing is closed meanwhile."""
     desk = ready()
 
-    desk.settle(Sight())
+    desk.follow(Sight())
 
     assert desk.books.sight == sight()
     assert desk.idle() == ["db-1"]
@@ -483,7 +483,7 @@ def test_slots_are_told_apart_when_the_cluster_is_reached():
     desk.arrive(desk.opening[0], "db-1")
     desk.books.idle_slots[0].instance = "db-2"
 
-    desk.settle(sight(epoch=0))
+    desk.follow(sight(epoch=0))
     desk.give_back(held)
 
     assert desk.ask(role=R).slot.instance == "db-2"
@@ -518,7 +518,7 @@ def test_connects_that_are_ordered_together_are_spread(strategy):
 def test_reader_that_fails_is_left_out_for_a_while_that_grows():
     """It is asked again at last; after a minute of good conduct it is as good as new."""
     desk = Desk()
-    desk.settle(sight(readers=["db-2", "db-3"]))
+    desk.follow(sight(readers=["db-2", "db-3"]))
     share, benches = desk.side(R).shares["db-2"], []
     for _ in range(3):
         customer = desk.ask(role=R, instance="db-2")
@@ -552,13 +552,13 @@ def test_reader_whose_connections_broke_is_left_out_for_a_while():
     (broken,) = desk.idle(R)
     other = {"db-2": "db-3", "db-3": "db-2"}[broken]
 
-    desk.settle(sight(generations={broken: 1}))
+    desk.follow(sight(generations={broken: 1}))
 
     assert [share.id for share in desk.side(R).candidates] == [other]
     desk.tick(1.0)
     assert len(desk.side(R).candidates) == 2
     desk.ask(role=R, instance=broken)
-    desk.settle(sight(generations={broken: 1}, lags={other: 0.1}))
+    desk.follow(sight(generations={broken: 1}, lags={other: 0.1}))
     assert len(desk.side(R).candidates) == 2
 
 
@@ -594,7 +594,7 @@ def test_reader_that_lags_is_cut_off_and_does_not_flap():
     desk = Desk(max_lag=1.0)
     seen = []
     for lag_s in (1.0, 1.1, 0.9, 0.81, 0.8, 0.9, 1.1):
-        desk.settle(sight(lags={"db-2": lag_s}))
+        desk.follow(sight(lags={"db-2": lag_s}))
         seen.append(len(desk.side(R).candidates))
 
     assert seen == [2, 1, 1, 1, 2, 2, 1]
@@ -603,9 +603,9 @@ def test_reader_that_lags_is_cut_off_and_does_not_flap():
 def test_reader_whose_lag_is_unknown_is_as_it_was():
     """Nothing is concluded from no report."""
     desk = Desk(max_lag=1.0)
-    desk.settle(sight(lags={"db-2": 2.0}))
+    desk.follow(sight(lags={"db-2": 2.0}))
 
-    desk.settle(sight(lags={"db-2": None}))
+    desk.follow(sight(lags={"db-2": None}))
 
     assert [share.id for share in desk.side(R).candidates] == ["db-3"]
 
@@ -613,10 +613,10 @@ def test_reader_whose_lag_is_unknown_is_as_it_was():
 def test_new_reader_takes_its_share_within_a_minute():
     """By a few connections at a time, in a pool that is full: never by a storm."""
     desk = Desk(reader_maxsize=40)
-    desk.settle(sight(readers=["db-2", "db-3"]))
+    desk.follow(sight(readers=["db-2", "db-3"]))
     customers = [desk.ask(role=R) for _ in range(40)]
     desk.arrive_all()
-    desk.settle(sight(readers=["db-2", "db-3", "db-4"]))
+    desk.follow(sight(readers=["db-2", "db-3", "db-4"]))
     closed = []
     for _ in range(60):
         before = len(desk.closed)
@@ -635,8 +635,8 @@ def test_new_reader_takes_its_share_within_a_minute():
 def test_new_reader_takes_its_share_of_idle_connections():
     """The richest gives one of those that nobody has."""
     desk = ready(2, role=R, reader_maxsize=2)
-    desk.settle(sight(readers=["db-2"]))
-    desk.settle(sight(readers=["db-2", "db-3"]))
+    desk.follow(sight(readers=["db-2"]))
+    desk.follow(sight(readers=["db-2", "db-3"]))
     desk.arrive_all()
     for each in [desk.ask(role=R) for _ in range(2)]:
         desk.arrive_all()
@@ -653,10 +653,10 @@ def test_new_reader_takes_its_share_of_idle_connections():
 def test_no_more_leases_are_ended_than_make_it_even():
     """They take minutes: half of what the richest has too much is asked back, however long that takes."""
     desk = Desk(reader_maxsize=10)
-    desk.settle(sight(readers=["db-2"]))
+    desk.follow(sight(readers=["db-2"]))
     holders = [desk.ask(role=R) for _ in range(10)]
     desk.arrive_all()
-    desk.settle(sight(readers=["db-2", "db-3"]))
+    desk.follow(sight(readers=["db-2", "db-3"]))
 
     for _ in range(60):
         desk.give_up(desk.ask(role=R))
@@ -696,12 +696,12 @@ def test_readers_are_measured_once_where_distance_matters():
 def test_reader_is_measured_in_a_full_pool_too():
     """Room is made for it: else it would never be used."""
     desk = Desk(strategy=nearest, reader_maxsize=2, known=False)
-    desk.settle(sight(readers=["db-2"]))
+    desk.follow(sight(readers=["db-2"]))
     desk.arrive(desk.opening[0])
     desk.books.measured(desk.books.idle_slots[0], 0.001)
     holders = [desk.ask(role=R, instance="db-2") for _ in range(2)]
     desk.arrive_all()
-    desk.settle(sight(readers=["db-2", "db-3"]))
+    desk.follow(sight(readers=["db-2", "db-3"]))
 
     for _ in range(3):
         desk.tick()
@@ -741,7 +741,7 @@ def test_far_reader_makes_room_for_a_near_one():
 def test_readers_of_a_custom_endpoint_are_not_told_apart():
     """DNS alone says who its members are: nobody is asked by name, or is missed."""
     desk = Desk(known=False, strategy=nearest, reader_maxsize=3)
-    desk.settle(sight(is_custom=True, lags={"db-2": 0.2, "db-3": 0.4}))
+    desk.follow(sight(is_custom=True, lags={"db-2": 0.2, "db-3": 0.4}))
     customers = [desk.ask(role=R) for _ in range(3)]
     assert desk.orders == [None] * 3
 
@@ -759,12 +759,12 @@ def test_readers_of_a_custom_endpoint_are_not_told_apart():
 
 def test_writer_stands_in_for_a_custom_endpoint_without_readers():
     """The cluster has none; when one comes, it is asked."""
-    desk = Desk(known=False, lent_most=1)
-    desk.settle(sight(readers=[], is_custom=True))
+    desk = Desk(known=False, stand_ins_most=1)
+    desk.follow(sight(readers=[], is_custom=True))
     guest = desk.ask(role=R)
     assert desk.opening[0].side.role is W
 
-    desk.settle(sight(readers=["db-2"], is_custom=True))
+    desk.follow(sight(readers=["db-2"], is_custom=True))
 
     assert guest.still_wants()
     assert [slot.side.role for slot in desk.opening] == [W, R]
@@ -776,18 +776,18 @@ def test_writer_stands_in_for_a_custom_endpoint_without_readers():
 def without_readers(**options):
     """Books of a cluster that has lost its readers; the writer has one idle slot."""
     desk = ready(1, **options)
-    desk.settle(sight(readers=[]))
+    desk.follow(sight(readers=[]))
     return desk
 
 
 def test_writer_stands_in_for_readers_within_its_share():
     """Two of four; the third waits, though there would be room (case 17)."""
-    desk = without_readers(maxsize=4, lent_most=2)
+    desk = without_readers(maxsize=4, stand_ins_most=2)
     readers = [desk.ask(role=R) for _ in range(3)]
     desk.arrive_all()
 
     assert [each.slot is not None for each in readers] == [True, True, False]
-    assert desk.side().lent == 2
+    assert desk.side().stand_ins == 2
     holder = desk.ask()
     desk.arrive_all()
     desk.give_back(holder)
@@ -796,27 +796,27 @@ def test_writer_stands_in_for_readers_within_its_share():
     assert readers[2].slot
 
 
-def test_lent_slot_that_was_put_by_is_lent_no_more():
+def test_stand_in_that_was_put_by_is_none_any_more():
     """The next one may have it."""
-    desk = without_readers(lent_most=1)
+    desk = without_readers(stand_ins_most=1)
 
     for _ in range(2):
         slot = desk.books.take(desk.side(R))
-        assert slot.is_lent
+        assert slot.is_stand_in
         desk.books.put_by(slot)
 
-    assert desk.side().lent == 0
+    assert desk.side().stand_ins == 0
 
 
 def test_writer_does_not_stand_in_where_it_must_not():
     """`reader_fallback=False`: who wants a reader waits for one."""
-    desk = without_readers(lent_most=0)
+    desk = without_readers(stand_ins_most=0)
     customer = desk.ask(role=R)
     desk.tick()
     assert customer.slot is None
     assert not desk.opening
 
-    desk.settle(sight(readers=["db-2"]))
+    desk.follow(sight(readers=["db-2"]))
     desk.arrive_all()
 
     assert customer.slot.instance == "db-2"
@@ -824,7 +824,7 @@ def test_writer_does_not_stand_in_where_it_must_not():
 
 def test_who_wants_the_writer_comes_before_who_wants_a_reader():
     """However early the other asked."""
-    desk = without_readers(maxsize=1, lent_most=1)
+    desk = without_readers(maxsize=1, stand_ins_most=1)
     holder = desk.ask()
     guest = desk.ask(role=R)
     desk.now += 1
@@ -836,37 +836,37 @@ def test_who_wants_the_writer_comes_before_who_wants_a_reader():
     assert guest.slot is None
 
 
-def test_loss_of_a_lent_slot_lets_the_next_in():
+def test_loss_of_a_stand_in_lets_the_next_in():
     """An idle slot of the writer's serves him: nothing is opened."""
-    desk = ready(2, maxsize=3, lent_most=1)
-    desk.settle(sight(readers=[]))
-    lent, waiting = desk.ask(role=R), desk.ask(role=R)
+    desk = ready(2, maxsize=3, stand_ins_most=1)
+    desk.follow(sight(readers=[]))
+    guest, waiting = desk.ask(role=R), desk.ask(role=R)
     assert waiting.slot is None
 
-    desk.do(desk.books.discard(lent.slot, "it was lost", desk.now))
+    desk.do(desk.books.discard(guest.slot, "it was lost", desk.now))
 
     assert waiting.slot
-    assert waiting.slot.is_lent
+    assert waiting.slot.is_stand_in
     assert not desk.opening
 
 
 def test_writer_that_is_sought_does_not_stand_in():
     """What comes back of it is put by, until it is known to be the writer."""
-    desk = without_readers(maxsize=1, lent_most=1)
+    desk = without_readers(maxsize=1, stand_ins_most=1)
     holder, guest = desk.ask(), desk.ask(role=R)
-    desk.settle(sight(None, [], others=["db-1"], is_sought=True))
+    desk.follow(sight(None, [], others=["db-1"], is_sought=True))
 
     desk.give_back(holder)
     assert guest.slot is None
-    desk.settle(sight(readers=[]))
+    desk.follow(sight(readers=[]))
 
     assert guest.slot
 
 
 def test_writer_does_not_stand_in_for_who_wants_one_reader():
     """He waits for that reader, and can give up as anybody."""
-    desk = ready(2, maxsize=2, lent_most=2)
-    desk.settle(sight(readers=[], others=["db-2"]))
+    desk = ready(2, maxsize=2, stand_ins_most=2)
+    desk.follow(sight(readers=[], others=["db-2"]))
 
     customer = desk.ask(role=R, instance="db-2")
     assert customer.slot is None
@@ -877,11 +877,11 @@ def test_writer_does_not_stand_in_for_who_wants_one_reader():
 
 def test_guests_go_back_to_the_readers_when_there_is_one():
     """In the order in which they asked."""
-    desk = without_readers(maxsize=1, lent_most=1)
+    desk = without_readers(maxsize=1, stand_ins_most=1)
     holder = desk.ask()
     guest = desk.ask("guest", role=R)
 
-    desk.settle(sight(readers=["db-2"]))
+    desk.follow(sight(readers=["db-2"]))
     desk.arrive_all()
     desk.give_back(holder)
 
@@ -891,13 +891,13 @@ def test_guests_go_back_to_the_readers_when_there_is_one():
 
 def test_who_waits_for_a_reader_is_served_by_the_writer_when_there_is_none_any_more():
     """Its last reader left."""
-    desk = ready(1, lent_most=1)
+    desk = ready(1, stand_ins_most=1)
     customer = desk.ask(role=R)
 
-    desk.settle(sight(readers=[], others=["db-2", "db-3"]))
+    desk.follow(sight(readers=[], others=["db-2", "db-3"]))
 
     assert customer.slot.instance == "db-1"
-    assert customer.slot.is_lent
+    assert customer.slot.is_stand_in
 
 
 # --- one instance ---------------------------------------------------------------------------------------------------
@@ -937,11 +937,11 @@ def test_nothing_is_handed_out_of_an_instance_that_is_late():
     held = desk.ask(role=R, instance="db-2")
     desk.arrive_all()
     desk.give_back(held)
-    desk.settle(sight(readers=["db-3"], others=["db-2"]))
+    desk.follow(sight(readers=["db-3"], others=["db-2"]))
 
     customer = desk.ask(role=R, instance="db-2")
     assert customer.slot is None
-    desk.settle(sight())
+    desk.follow(sight())
 
     assert customer.slot
 
@@ -949,7 +949,7 @@ def test_nothing_is_handed_out_of_an_instance_that_is_late():
 def test_place_is_made_for_who_wants_one_instance():
     """The side is full of idle slots of others."""
     desk = ready(2, role=R, reader_maxsize=2, strategy=round_robin)
-    desk.settle(sight(readers=["db-2", "db-3", "db-4"]))
+    desk.follow(sight(readers=["db-2", "db-3", "db-4"]))
 
     customer = desk.ask(role=R, instance="db-4")
     desk.arrive_all()
@@ -958,13 +958,37 @@ def test_place_is_made_for_who_wants_one_instance():
     assert desk.why_closed == {"its place is needed": 1}
 
 
+def test_no_place_is_made_for_an_instance_that_is_not_there():
+    """Whatever callers make up must not cost a connection; who waits for one that left goes on waiting."""
+    desk = ready(1, maxsize=2)
+    stranger, another = desk.ask(instance="db-99"), desk.ask(instance="db-99")
+
+    desk.tick()
+
+    assert desk.orders == ["db-99"]
+    assert not desk.closed
+    assert desk.ask().slot is not None
+    assert stranger.still_wants()
+    assert another.still_wants()
+
+
+def test_who_waits_for_an_instance_that_is_not_there_is_in_nobodys_way():
+    """An idle slot of another instance makes place for who can use it."""
+    desk = ready(instances=["db-2"], role=R, reader_maxsize=1)
+    desk.ask(role=R, instance="db-99")
+    desk.ask(role=R, instance="db-3")
+
+    assert desk.orders == ["db-3"]
+    assert desk.why_closed == {"its place is needed": 1}
+
+
 def test_who_waits_for_an_instance_follows_it_to_its_new_role():
     """He did not ask for a role; a connect as writer would fail, again and again, and keep all others waiting."""
     desk = Desk(maxsize=1)
-    desk.settle(sight(None, ["db-2"], others=["db-1"], is_sought=True))
+    desk.follow(sight(None, ["db-2"], others=["db-1"], is_sought=True))
     customer = desk.ask(instance="db-1")
 
-    desk.settle(sight("db-2", ["db-1"], epoch=2))
+    desk.follow(sight("db-2", ["db-1"], epoch=2))
     desk.arrive_all()
 
     assert customer.slot.instance == "db-1"
@@ -978,7 +1002,7 @@ def test_who_wants_an_instance_in_a_role_that_it_does_not_have_waits():
     desk.tick()
     assert not desk.opening
 
-    desk.settle(sight("db-2", ["db-3"], others=["db-1"], epoch=2))
+    desk.follow(sight("db-2", ["db-3"], others=["db-1"], epoch=2))
     desk.arrive_all()
 
     assert customer.slot.instance == "db-2"
@@ -1089,7 +1113,7 @@ def test_connection_that_nobody_waits_for_is_closed_by_a_drained_pool():
     desk.do(desk.books.drain())
 
     desk.arrive_all()
-    desk.books.mean(None)
+    desk.do(desk.books.mean(None, desk.now))
     desk.tick()
 
     assert not desk.books.slots
@@ -1115,10 +1139,102 @@ def test_default_role_is_what_minsize_is_kept_for():
     books = desk.books
     assert [books.sides[role].minsize for role in (W, R, None)] == [2, 1, 0]
 
-    books.mean(None)
+    desk.do(books.mean(None, desk.now))
 
     assert [books.sides[role].minsize for role in (W, R, None)] == [0, 1, 2]
     assert books.default_side is books.sides[None]
+
+
+def test_one_limit_holds_for_who_came_before_the_default_was_known():
+    """A plain server shows that it is one when some have asked already: what they have counts where others ask."""
+    desk = Desk(known=False, maxsize=3)
+    leased, returned, waiting, late = (desk.ask() for _ in range(4))
+    desk.arrive(desk.opening[0])
+    desk.arrive(desk.opening[0])
+    desk.give_back(returned)
+    assert waiting.slot is not None
+    old, new = desk.side(W), desk.side(None)
+
+    desk.do(desk.books.mean(None, desk.now))
+
+    assert (old.size, old.waiting, new.size, new.leased, new.waiting) == (0, 0, 3, 2, 1)
+    assert [slot.side for slot in desk.opening] == [new]
+    desk.arrive_all()
+    assert late.slot.side is new
+    assert desk.ask().slot is None
+    assert desk.books.default_side.size == 3
+    assert leased.slot.side is new
+
+
+def test_idle_slots_serve_the_new_default():
+    """The one that was used last first, as ever."""
+    desk = Desk(known=False, maxsize=3)
+    customers = [desk.ask() for _ in range(3)]
+    desk.arrive_all()
+    for each in reversed(customers):
+        desk.now += 1
+        desk.give_back(each)
+    last = desk.side(W).shares[""].idle[-1]
+
+    desk.do(desk.books.mean(None, desk.now))
+
+    assert desk.ask().slot is last
+    assert desk.side(None).idle == 2
+
+
+def test_who_asked_for_the_writer_gets_one_that_proved_to_be_it():
+    """Whatever the default has become meanwhile; the connect under way is asked for no role any more."""
+    desk = Desk(known=False, maxsize=1)
+    default, explicit = desk.ask(), desk.ask(role=W)
+
+    desk.do(desk.books.mean(None, desk.now))
+    assert {slot.side.role for slot in desk.opening} == {W, None}
+    desk.arrive_all()
+
+    assert default.slot.side is desk.side(None)
+    assert explicit.slot.side is desk.side(W)
+
+
+def test_slots_of_any_role_do_not_become_the_writers():
+    """They have not proved it: only who waits moves."""
+    desk = Desk(default=None, maxsize=2)
+    held = desk.ask()
+    desk.arrive_all()
+
+    desk.do(desk.books.mean(W, desk.now))
+
+    assert held.slot.side is desk.side(None)
+    assert desk.ask().slot is None
+    assert [slot.side for slot in desk.opening] == [desk.side(W)]
+
+
+def test_slots_stay_where_the_new_default_has_some():
+    """Together they might be more than its limit."""
+    desk = Desk(default=None, maxsize=2)
+    held = desk.ask()
+    desk.arrive_all()
+    desk.do(desk.books.mean(W, desk.now))
+    desk.ask()
+    desk.ask()
+    desk.arrive_all()
+
+    desk.do(desk.books.mean(None, desk.now))
+
+    assert (desk.side(W).size, desk.side(None).size) == (2, 1)
+    assert held.slot.side is desk.side(None)
+
+
+def test_slot_that_stands_in_for_a_reader_is_the_writers_no_more():
+    """It does not count against the share that it was taken from."""
+    desk = without_readers(maxsize=2, stand_ins_most=1)
+    reader = desk.ask(role=R)
+    desk.arrive_all()
+    assert reader.slot.is_stand_in
+
+    desk.do(desk.books.mean(None, desk.now))
+
+    assert (desk.side(W).stand_ins, reader.slot.is_stand_in) == (0, False)
+    assert reader.slot.side is desk.side(None)
 
 
 def test_limit_of_readers_is_maxsize_where_readers_are_the_default():
@@ -1131,7 +1247,7 @@ def test_limit_of_readers_is_maxsize_where_readers_are_the_default():
 def test_lag_is_that_of_the_readers_that_serve():
     """How long one's own writes may be missing."""
     desk = Desk(max_lag=1.0)
-    desk.settle(sight(lags={"db-2": 0.3, "db-3": 7.0}))
+    desk.follow(sight(lags={"db-2": 0.3, "db-3": 7.0}))
 
     assert desk.books.lag_s == 0.3
 
@@ -1182,7 +1298,7 @@ def test_slot_of_a_reader_that_serves_nobody_is_not_handed_to_who_takes_any():
     holder = desk.ask(role=R, instance="db-3")
     desk.arrive_all()
     waiting = desk.ask(role=R)
-    desk.settle(sight(lags={"db-3": 5.0}))
+    desk.follow(sight(lags={"db-3": 5.0}))
 
     desk.give_back(holder)
 
@@ -1216,7 +1332,7 @@ def test_place_is_made_by_who_was_idle_for_longest():
 def test_place_is_made_by_who_serves_nobody():
     """However few he has: a reader that is too far behind."""
     desk = ready(3, role=R, instances=("db-2", "db-2", "db-3"), reader_maxsize=3, max_lag=1.0)
-    desk.settle(sight("db-1", ["db-2", "db-3", "db-4"], lags={"db-3": 5.0}))
+    desk.follow(sight("db-1", ["db-2", "db-3", "db-4"], lags={"db-3": 5.0}))
 
     desk.ask(role=R, instance="db-4")
 
@@ -1254,8 +1370,27 @@ def test_connect_under_way_counts_as_busy():
 def test_nothing_is_opened_by_a_name_that_leads_to_no_reader():
     """A custom endpoint whose members are all gone, or have become writers."""
     desk = Desk()
-    desk.settle(sight(is_custom=True, readers=()))
+    desk.follow(sight(is_custom=True, readers=()))
 
     desk.ask(role=R)
 
     assert not desk.opening
+
+
+def test_large_pool_is_balanced_by_more_connects_at_a_time():
+    """By a twentieth of it in each look."""
+    prefers = "db-2"
+    desk = ready(
+        5,
+        role=R,
+        instances=["db-2"] * 5,
+        reader_maxsize=60,
+        strategy=lambda shares, _: sorted(shares, key=lambda each: each.id != prefers),
+    )
+    prefers = "db-3"
+    held = [desk.ask(role=R) for _ in range(5)]
+    assert {each.slot.instance for each in held} == {"db-2"}
+
+    desk.tick()
+
+    assert desk.orders == ["db-3"] * 3

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymysql import err
 
+from aioaurora._core.failover import Phase, ReaderOnly, Searching, Steady, Unreached
 from aioaurora._core.statement import Kind, ends_transaction, has_many_answers, kinds_in
 from aioaurora._core.verdict import (
     Doubt,
@@ -18,11 +19,12 @@ from aioaurora._core.verdict import (
     doubt_of,
     ends_session,
     errno_of,
+    is_final,
     outcome_of,
     refusal_of,
     scope_of,
 )
-from aioaurora.errors import Outcome
+from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Outcome
 
 IDLE = Work(statement=None, in_transaction=False, autocommit=True)
 UNKNOWN, BACK, NOTHING, REFUSED = Outcome.UNKNOWN, Outcome.ROLLED_BACK, Outcome.NOTHING_SENT, Outcome.REFUSED
@@ -324,3 +326,37 @@ def test_some_statements_end_transactions_by_themselves():
     assert not ends_transaction(b"")
     assert has_many_answers(["CALL p()"])
     assert not has_many_answers(["SET NAMES utf8mb4", "COMMIT"])
+
+
+SOUGHT = Searching(0.0, "it was lost")
+
+
+@pytest.mark.parametrize(
+    ("error", "final_in"),
+    [
+        (ConnectTimeout("db", phase="tcp", waited_s=3.0), {Unreached()}),
+        (NoWriter("none", waited_s=3.0), {ReaderOnly()}),
+        (NoReader("none", waited_s=3.0), set()),
+        (err.OperationalError(1040, "Too many connections"), set()),
+        (err.OperationalError(1045, "Access denied"), {Unreached(), Steady(), SOUGHT, ReaderOnly()}),
+        (KeyError("of the user's own on_connect"), {Unreached(), Steady(), SOUGHT, ReaderOnly()}),
+    ],
+)
+def test_connect_fails_for_good_where_the_next_one_will_find_the_same(error, final_in):
+    """While an instance may come back, or have room again, who waits goes on waiting."""
+    phases: set[Phase] = {Unreached(), Steady(), SOUGHT, ReaderOnly()}
+
+    assert {phase for phase in phases if is_final(error, phase, is_stranger=False, is_followed=True)} == final_in
+
+
+@pytest.mark.parametrize("error", [NoWriter("none", waited_s=0.0), NoReader("none", waited_s=0.0)])
+def test_connect_to_an_instance_that_is_not_there_fails_for_good(error):
+    """Nobody will ever answer to that name."""
+    assert is_final(error, Steady(), is_stranger=True, is_followed=True)
+
+
+def test_connect_that_takes_too_long_is_tried_again_where_nothing_is_followed():
+    """Behind a proxy nobody knows what was reached before."""
+    error = ConnectTimeout("db", phase="tcp", waited_s=3.0)
+
+    assert not is_final(error, Unreached(), is_stranger=False, is_followed=False)

@@ -36,10 +36,10 @@ def eof(status: int = AUTOCOMMIT) -> bytes:
     return b"\xfe\0\0" + struct.pack("<H", status)
 
 
-def column(name: str, kind: int = 253) -> bytes:
+def column(name: str, kind: int = 253, charset: int = 45) -> bytes:
     """Make the payload that describes a column: text, unless said otherwise."""
     names = [b"def", b"", b"", b"", name.encode(), name.encode()]
-    return b"".join(text(part) for part in names) + b"\x0c" + struct.pack("<HIBHBH", 45, 1024, kind, 0, 0, 0)
+    return b"".join(text(part) for part in names) + b"\x0c" + struct.pack("<HIBHBH", charset, 1024, kind, 0, 0, 0)
 
 
 def text(value: bytes | None) -> bytes:

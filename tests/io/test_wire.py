@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pymysql import err
+from pymysql.converters import conversions
 
 from aioaurora._io import wire
 from aioaurora._io.session import Session
@@ -187,3 +188,36 @@ async def test_several_results_are_read_in_turn():
         assert await cursor.fetchall() == (("2",),)
         assert await cursor.nextset()
         assert not await cursor.nextset()
+
+
+@pytest.mark.parametrize("after", [b"", b"\x01", ok()])
+async def test_columns_without_their_end_are_no_result(after):
+    """What follows is no row of it."""
+    async with ScriptedServer({"SELECT": [b"\x01", column("a"), after]}) as server, opened(server) as session:
+        with pytest.raises(wire.OutOfStep, match="columns"):
+            await session.query("SELECT a FROM t")
+
+        assert session.closed
+
+
+@pytest.mark.parametrize("charset", ["latin1", "utf8mb4"])
+@pytest.mark.parametrize("use_unicode", [True, False])
+@pytest.mark.parametrize("conv", [conversions, {}], ids=["all", "none"])
+async def test_columns_are_what_aiomysql_makes_of_them(charset, use_unicode, conv):
+    """Names, types and converters, of every type there is, also of columns that were seen in another session."""
+    types = [*range(17), *range(245, 256)]
+    columns = [column(f"c{kind}", kind=kind, charset=number) for kind in types for number in (45, 63)]
+    values = b"\xfb" * len(columns)
+    answer = [bytes([len(columns)]), *columns, eof(), values, eof()]
+    options = {"charset": charset, "use_unicode": use_unicode, "conv": conv}
+    async with ScriptedServer({"SELECT": answer}) as server, opened(server, **options) as session:
+        raw = await aiomysql.connect(host="127.0.0.1", port=server.port, user="app", autocommit=None, **options)
+        with contextlib.closing(raw):
+            for _ in range(2):
+                await raw.query("SELECT a FROM t")
+                await session.query("SELECT a FROM t")
+
+                assert session._result.description == raw._result.description
+                assert session._result.converters == raw._result.converters
+                assert session._result.rows == raw._result.rows
+                assert [vars(each) for each in session._result.fields] == [vars(each) for each in raw._result.fields]

@@ -10,6 +10,7 @@ import aiomysql
 import pytest
 
 from aioaurora.simulator.memory import MemoryEngine
+from aioaurora.simulator.memory.locks import Row, Transaction
 from tests.simulator.memory_client import AUTOCOMMIT, Client, Refused, clients, connected
 
 if TYPE_CHECKING:
@@ -19,6 +20,16 @@ PROBE = "SELECT 0, 0, 'db-1', t.* FROM (SELECT 1) o LEFT JOIN view_1.replica_hos
 CONNECTION_STATUS = """select concat("You are connected to '",server_id,"', which is a ",
     if(SESSION_ID='MASTER_SESSION_ID',"Writer","Reader")) as CONNECTION_STATUS
     from view_1.replica_host_status where SERVER_ID in (select 'db-1');"""
+
+
+class Nowhere:
+    """A table that keeps no index."""
+
+    def index(self, row: Row) -> None:
+        """Nothing is looked for."""
+
+    def prune(self, row: Row) -> None:
+        """As above."""
 
 
 @pytest.fixture
@@ -458,6 +469,17 @@ async def test_deadlock_undoes_one_transaction(three):
     assert (await two.run("SELECT 1")).in_transaction is False
     await one.run("COMMIT")
     assert await two.rows("SELECT n FROM t") == [("101",), ("102",), ("3",)]
+
+
+def test_a_lock_that_was_handed_on_just_now_is_waited_for():
+    """Whoever has it has not noticed yet, and still seems to wait for it: no circle."""
+    row, (first, second, third) = Row(Nowhere(), 1), (Transaction(), Transaction(), Transaction())
+    first.take(row)
+    second.waits_for = row
+    first.commit()
+    second.take(row)
+
+    assert not third._would_wait_for_itself(row)
 
 
 async def test_lock_goes_past_who_no_longer_waits(three):

@@ -290,8 +290,45 @@ class TlsUnverified(Event):
 
 
 @frozen
+class Withheld(Event):
+    """With `follow="observe"`: what would have been done to connections, and was not.
+
+    Attributes:
+        what: "abort": they would have been cut; "expire": the pool would have handed them out no more.
+        instance: Id of the instance that they lead to.
+        count: How many connections.
+        why: What was noticed.
+    """
+
+    name: ClassVar[str] = "aioaurora.observe.withheld"
+
+    what: str
+    instance: str
+    count: int
+    why: str
+
+
+@frozen
+class ChoiceWithheld(Event):
+    """With `follow="observe"`: the endpoint led a connection elsewhere than it would have been led to.
+
+    Attributes:
+        role: What was asked for; None: any.
+        instance: Where the endpoint led.
+        choice: The writer, where that was asked for; None: the connection would have waited for one.
+    """
+
+    name: ClassVar[str] = "aioaurora.observe.choice_withheld"
+    level: ClassVar[Level] = Level.DEBUG
+
+    role: str | None
+    instance: str
+    choice: str | None
+
+
+@frozen
 class NotFollowed(Event):
-    """Nothing behind this name is followed: a proxy, a socket or follow="off". Said once.
+    """Nothing behind this name is followed: a proxy, a socket or follow="off", or observing failed. Said once.
 
     Attributes:
         host: The endpoint.

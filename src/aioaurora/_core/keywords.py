@@ -73,7 +73,8 @@ POSITIONAL = (
     "server_public_key",
 )
 
-NOT_AS_TEXT = frozenset({"credentials", "listeners", "conv", "cursorclass", "server_public_key", "loop"})
+_FUNCTIONS = ("credentials", "listeners", "on_connect", "on_acquire", "on_release")
+NOT_AS_TEXT = frozenset({*_FUNCTIONS, "conv", "cursorclass", "server_public_key", "loop"})
 
 INSTEAD: Mapping[str, str] = MappingProxyType(
     {

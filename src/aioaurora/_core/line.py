@@ -21,7 +21,7 @@ class Waiter(Protocol[S_contra]):
     """Somebody who waits for a slot.
 
     Attributes:
-        role: What was asked for; None: any, or whichever the instance has.
+        role: What was asked for; None: the default, or whichever the instance has.
         instance: The only one that will do; None: any.
         asked_at: When; it keeps the place of who has to stand in line once more.
     """

@@ -9,18 +9,20 @@ from __future__ import annotations
 import math
 import types
 import typing
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aioaurora.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 _NONE = {"none", "null", ""}
 _OF_SECRETS = frozenset("@='\"\r\n\0")
 _LARGE = 10**18  # Python refuses to write integers of thousands of digits.
+_MISSPELT = 0.85  # Of difflib's likeness: a letter or two.
 _LONGEST_SHOWN = 253  # A host name's length; what is longer is something else.
 
 
@@ -41,6 +43,13 @@ def refuse_unknown(names: Iterable[str], known: Iterable[str], *, instead: Mappi
             raise ConfigurationError(f"{name!r} is no option here: {instead[name]}")
         named = f"{name!r} is no option" if name.isidentifier() else "no option has such a name as was written"
         raise ConfigurationError(f"{named}: {_nearest(name, accepted)}")
+
+
+def meant_by(name: str, known: Iterable[str]) -> str | None:
+    """Give the name that was meant by one that is nearly, but not quite, it; None: there is none."""
+    import difflib  # noqa: PLC0415 - only for names that are not known.
+
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=_MISSPELT)), None)
 
 
 def choice(name: str, value: object, allowed: Sequence[str]) -> str:
@@ -94,7 +103,7 @@ def whole(name: str, value: object, *, least: int = 1, most: int) -> int:
 
 
 def from_text(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401 - `kind` is an annotation: float, bool | None...
-    """Read the value of an option from a URL as its annotation says."""
+    """Read the value of an option from a text as its annotation says."""
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if types.NoneType in kinds and text.lower() in _NONE:
         return None
@@ -102,6 +111,8 @@ def from_text(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401 - `kind` 
         return _truth(name, text)
     if int in kinds or float in kinds:
         return _number(name, text, int if int in kinds else float)
+    if any(typing.get_origin(one) is Mapping for one in kinds):
+        return _numbers(name, text)
     if any(typing.get_origin(one) is tuple for one in kinds):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
@@ -120,6 +131,11 @@ def _number(name: str, text: str, kind: type[int | float]) -> float:
     except ValueError:
         what = "whole number" if kind is int else "number"
         raise ConfigurationError(f"{name}={shown(text)} is no {what}") from None  # The cause quotes it.
+
+
+def _numbers(name: str, text: str) -> dict[str, float]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    return {key.strip(): _number(f"{name}[{key.strip()!r}]", value.strip(), float) for key, _, value in pairs}
 
 
 def _nearest(word: str, allowed: Iterable[str]) -> str:

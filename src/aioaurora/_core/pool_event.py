@@ -65,6 +65,8 @@ class PoolConnectFailed(Event):
 class PoolFailed(Event):
     """What a pool does by itself broke down: a fault of this package, or of a reader strategy.
 
+    Or its task was cancelled by somebody else than the pool; then it hands out nothing any more.
+
     Attributes:
         error: Type and text of the exception.
     """

@@ -30,7 +30,7 @@ class Limits:
     max_idle: float | None = None
     recycle_after: float | None = None
     max_lag: float | None = None
-    lent_most: int = 0
+    stand_ins_most: int = 0
     connecting: int = UNLIMITED  # Connects at a time to one instance.
 
 
@@ -62,20 +62,13 @@ class Serving:
         self._turn = 0
         self._measures = strategy is nearest
         self.sides = {
-            role: Side(role, 0, limits.maxsize, limits.lent_most) for role in (Role.WRITER, Role.READER, None)
+            role: Side(role, 0, limits.maxsize, limits.stand_ins_most) for role in (Role.WRITER, Role.READER, None)
         }
         self._writers, self._readers = self.sides[Role.WRITER], self.sides[Role.READER]
         self._readers.maxsize = limits.reader_maxsize if default is not Role.READER else limits.maxsize
-        self.mean(default)
+        self._set_default(default)
         for side in self.sides.values():
             self._see(side, 0.0)
-
-    def mean(self, default: Role | None) -> None:
-        """Take the default role to be this from now on; it is the one that `minsize` is kept for."""
-        self.default, self.default_side = default, self.sides[default]
-        for role, side in self.sides.items():
-            least = self.limits.reader_minsize if role is Role.READER else 0
-            side.minsize = 0 if self.is_draining else self.limits.minsize if role is default else least
 
     def role_of(self, instance_id: str) -> Role | None:
         """Name the side that serves an instance which is asked for by its id."""
@@ -84,8 +77,10 @@ class Serving:
         return Role.READER if instance_id in self.sight.instances else self.default
 
     def side_of(self, role: Role | None, instance: str | None) -> Side:
-        """Give the side where somebody waits who asked for that."""
-        return self.sides[self.role_of(instance) if role is None and instance is not None else role]
+        """Give the side where somebody waits who asked for that; role None: the default, or what the instance has."""
+        if role is not None:
+            return self.sides[role]
+        return self.default_side if instance is None else self.sides[self.role_of(instance)]
 
     def serves(self, slot: Slot, instance: str | None) -> bool:
         """Tell whether a slot serves, as of now, who asked for its role, or for this instance and no other."""
@@ -111,7 +106,56 @@ class Serving:
         """How many wait."""
         return sum(side.waiting for side in self.sides.values())
 
+    @property
+    def laggards(self) -> list[str]:
+        """The readers that are too far behind, where nobody else serves who asks for a reader."""
+        side = self._readers
+        return [] if side.candidates else [share.id for share in side.shares.values() if share.is_behind]
+
+    @property
+    def is_share_used_up(self) -> bool:
+        """Whether there is no reader, and requests for one have all that the writer has for them."""
+        return self._has_no_reader and self._writers.stand_ins >= self._writers.stand_ins_most
+
     # --- inside ------------------------------------------------------------------------------------------------
+
+    def _set_default(self, default: Role | None) -> None:
+        """Take the default role to be this; it is the one that `minsize` is kept for."""
+        self.default, self.default_side = default, self.sides[default]
+        for role, side in self.sides.items():
+            least = self.limits.reader_minsize if role is Role.READER else 0
+            side.minsize = 0 if self.is_draining else self.limits.minsize if role is default else least
+
+    def _meant(self, default: Role | None) -> list[Slot]:
+        """Change the default role; gives the connects that are of no use any more.
+
+        Where any instance will do from now on, all that the old side has moves to the new one if that is empty: one
+        limit holds for who came before and who comes later. A role that it has not proved it cannot serve.
+        """
+        old, given_up = self.default_side, []
+        self._set_default(default)
+        new = self.default_side
+        for side in self.sides.values():
+            for waiter in [each for each in (*side.line, *side.guests) if each.role is None and side is not new]:
+                side.leave(waiter)
+                new.join(waiter)
+        if default is None and not new.size:
+            for slot in sorted((each for each in self.slots if each.side is old), key=lambda slot: slot.idle_since):
+                if slot.where is OPENING:
+                    given_up.append(slot)
+                else:
+                    self._move_slot(slot, new)
+        return given_up
+
+    def _move_slot(self, slot: Slot, side: Side) -> None:
+        """Count a slot that is idle or leased under another side."""
+        slot.uncount()
+        slot.side.size, side.size = slot.side.size - 1, side.size + 1
+        slot.side, slot.share = side, self._share(side, slot.instance)
+        if slot.where is LEASED:
+            slot.share.leased += 1
+        else:
+            slot.share.idle.append(slot)
 
     def _name(self, side: Side, instance_id: str | None) -> str:
         """Name the share that has what leads to an instance: "" where they are not told apart."""
@@ -131,7 +175,7 @@ class Serving:
     @property
     def _has_no_reader(self) -> bool:
         """Whether requests for a reader go to the writer."""
-        return self._writers.lent_most > 0 and self.sight.is_known and not self._readers.candidates
+        return self._writers.stand_ins_most > 0 and self.sight.is_known and not self._readers.candidates
 
     def _order(self, side: Side) -> Sequence[Share]:
         return self._strategy(side.candidates, self._chance()) if len(side.candidates) > 1 else side.candidates
@@ -166,6 +210,10 @@ class Serving:
     def _serves_one(self, share: Share, side: Side) -> bool:
         """Tell whether a share serves who asks for its instance and no other."""
         return not share.id or share.id in side.able
+
+    def _is_there(self, instance: str | None) -> bool:
+        """Tell whether an instance is worth a place that another one has; None: whichever it is."""
+        return instance is None or not self.sight.is_known or instance in self.sight.instances
 
     def _may_open(self, side: Side) -> bool:
         return side is not self._writers or not (self.sight.is_known and self.sight.is_sought)

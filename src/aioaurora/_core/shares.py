@@ -57,7 +57,7 @@ class Slot:
         expires_at: When it has lived for long enough.
         idle_since: When it was given back.
         stale: Why it must not be used again; "" while it may.
-        is_lent: It was the writer's, and a request for a reader has it.
+        is_stand_in: It was the writer's, and a request for a reader has it.
         uses: How often it was leased: tells one lease from the next.
         is_pinned: It is opened for somebody who wants this instance and no other.
     """
@@ -72,7 +72,7 @@ class Slot:
     expires_at: float = math.inf
     idle_since: float = 0.0
     stale: str = ""
-    is_lent: bool = False
+    is_stand_in: bool = False
     uses: int = 0
     is_pinned: bool = False
 
@@ -85,8 +85,8 @@ class Slot:
             share.idle.remove(self)
         elif self.where is LEASED:
             share.leased -= 1
-            side.lent -= self.is_lent
-            self.is_lent = False
+            side.stand_ins -= self.is_stand_in
+            self.is_stand_in = False
 
     def __repr__(self) -> str:
         return f"<Slot {self.side.role or 'any'} {self.instance} {self.where}>"
@@ -182,17 +182,17 @@ class Side(Paced, Lines):
         shares: By the instances' ids.
         candidates: Shares that may serve a request now.
         able: Ids of the instances that may serve who asks for one by its id.
-        lent: How many slots requests for a reader have.
+        stand_ins, stand_ins_most: How many of its slots requests for a reader have, and may have.
     """
 
     role: Role | None
     minsize: int
     maxsize: int
-    lent_most: int = 0
+    stand_ins_most: int = 0
     shares: dict[str, Share] = field(default_factory=dict)
     candidates: list[Share] = field(default_factory=list)
     able: frozenset[str] = frozenset()
-    lent: int = 0
+    stand_ins: int = 0
     size: int = 0
     opening: int = 0
 
@@ -240,7 +240,7 @@ class Side(Paced, Lines):
             if share in serving:
                 under_way -= min(opening, len(line))
             yield instance, len(line) - opening
-        guests = min(len(self.guests), max(0, self.lent_most - self.lent))
+        guests = min(len(self.guests), max(0, self.stand_ins_most - self.stand_ins))
         others = len(self.line) + guests - under_way
         yield None, max(others, self.minsize - self.size)
 

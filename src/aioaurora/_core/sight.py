@@ -54,6 +54,19 @@ class Sight:
             return "its instance is the writer now"
         return ""
 
+    def unfitness(self, wanted: Role | None, instance_id: str | None, *, epoch: int, generation: int) -> str:
+        """Say why who wants this role had better connect anew than use an idle connection; "" if it will do.
+
+        Unlike a pool's slot it may lead to the writer in a reader's place, and be right there while there is no reader.
+        """
+        if wanted is not Role.READER:
+            return self.staleness(wanted, instance_id, epoch=epoch, generation=generation)
+        stale = self.staleness(None, instance_id, epoch=epoch, generation=generation)
+        if stale or not self.readers or any(reader.id == instance_id for reader in self.readers):
+            return stale
+        is_writer = self.writer is not None and self.writer.id == instance_id
+        return "its instance is the writer now" if is_writer else "its instance does not answer"
+
 
 def sight_of(state: State, *, is_plain: bool, is_custom: bool = False) -> Sight:
     """See what a pool must know of a state."""

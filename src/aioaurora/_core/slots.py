@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
     from aioaurora._core.line import Waiter
     from aioaurora._core.sight import Sight
+    from aioaurora.errors import Role
 
 # Of a side, how many connects a look over its books orders at most to bring it back into balance.
 _MOVED_AT_ONCE = 0.05
 _DRAINED = "the pool is drained"
 _MOVED = "the readers are balanced"
+_ANEW = "any instance will do"
 
 
 class Books(Serving):
@@ -42,7 +44,7 @@ class Books(Serving):
         candidates = side.candidates
         share = candidates[0] if len(candidates) == 1 else self._chosen(side)
         if share is None or not share.idle:
-            return self._lent() if side is self._readers and not candidates else None
+            return self._stand_in() if side is self._readers and not candidates else None
         slot = share.idle.pop()
         slot.where = LEASED
         slot.uses += 1
@@ -54,8 +56,8 @@ class Books(Serving):
         slot.share.leased -= 1
         slot.where = IDLE
         slot.share.idle.append(slot)
-        if slot.is_lent:
-            slot.is_lent, slot.side.lent = False, slot.side.lent - 1
+        if slot.is_stand_in:
+            slot.is_stand_in, slot.side.stand_ins = False, slot.side.stand_ins - 1
 
     def wait(self, waiter: Waiter[Slot], side: Side, now: float) -> list[Command]:
         """Put somebody into line who could not take a slot."""
@@ -116,8 +118,8 @@ class Books(Serving):
         if slot.stale or slot.expires_at <= now or self.is_closing:
             return self.discard(slot, slot.stale or ("it was old" if not self.is_closing else "the pool closes"), now)
         share.leased -= 1
-        if slot.is_lent:
-            slot.is_lent, side.lent = False, side.lent - 1
+        if slot.is_stand_in:
+            slot.is_stand_in, side.stand_ins = False, side.stand_ins - 1
         if side.waiting or self.is_draining:
             commands = self._placed(slot, now)
             return commands if slot.where is LEASED else [*commands, *self._followed(side, now)]
@@ -134,7 +136,7 @@ class Books(Serving):
 
     # --- the cluster changes -----------------------------------------------------------------------------------
 
-    def settle(self, sight: Sight, now: float) -> list[Command]:
+    def follow(self, sight: Sight, now: float) -> list[Command]:
         """Follow the cluster: drop what is stale, and serve from whoever is right now."""
         if self.sight.is_known and not sight.is_known:
             return []  # The cluster is about to be followed anew: until then we know more.
@@ -145,6 +147,13 @@ class Books(Serving):
             if slot.stale and slot.where is IDLE:
                 commands += self._dropped(slot, slot.stale)
         return commands + self.refreshed(now)
+
+    def mean(self, default: Role | None, now: float) -> list[Command]:
+        """Take the default role to be this from now on: who took the default is served as what it is now."""
+        if default is self.default:
+            return []
+        given_up = [command for slot in self._meant(default) for command in self._dropped(slot, _ANEW)]
+        return given_up + self.refreshed(now)
 
     def refreshed(self, now: float) -> list[Command]:
         """See anew who may serve, move those who wait to where they are served, and order what is lacking."""
@@ -233,10 +242,10 @@ class Books(Serving):
         is_alone = len(candidates) == 1
         serves_all = candidates[0] is share if is_alone else share in candidates and share in self._order(side)
         waiter = side.next_for(slot.instance, serves_all=serves_all, serves_one=self._serves_one(share, side))
-        if waiter is None and serves_all and side.lent < side.lent_most:
+        if waiter is None and serves_all and side.stand_ins < side.stand_ins_most:
             waiter = side.next_guest()
             if waiter is not None:
-                slot.is_lent, side.lent = True, side.lent + 1
+                slot.is_stand_in, side.stand_ins = True, side.stand_ins + 1
         return waiter
 
     def _taken_of(self, side: Side, instance: str) -> Slot | None:
@@ -255,12 +264,12 @@ class Books(Serving):
         slot.uses += 1
         slot.share.leased += 1
 
-    def _lent(self) -> Slot | None:
+    def _stand_in(self) -> Slot | None:
         """Lease a slot of the writer's to who asks for a reader, of which there is none."""
         side = self._writers
-        slot = self.take(side) if self._has_no_reader and side.lent < side.lent_most else None
+        slot = self.take(side) if self._has_no_reader and side.stand_ins < side.stand_ins_most else None
         if slot is not None:
-            slot.is_lent, side.lent = True, side.lent + 1
+            slot.is_stand_in, side.stand_ins = True, side.stand_ins + 1
         return slot
 
     def _served(self, side: Side) -> Iterator[Command]:
@@ -283,6 +292,8 @@ class Books(Serving):
                     victim = side.victim()
                     if victim is None:
                         return commands
+                    if not self._is_there(instance):
+                        break
                     commands += self._dropped(victim, "its place is needed")
                 commands.append(self._ordered(side, share, pinned=instance))
         return commands

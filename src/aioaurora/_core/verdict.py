@@ -19,8 +19,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from pymysql.err import MySQLError
+
+from aioaurora._core.failover import Phase, ReaderOnly, Unreached
 from aioaurora._core.statement import Kind, kinds_in
-from aioaurora.errors import Outcome
+from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Outcome
 
 
 class Scope(enum.StrEnum):
@@ -60,6 +63,26 @@ def errno_of(error: BaseException | None) -> int | None:
     """The MySQL error number that `error` carries, as first argument, or None."""
     first = error.args[0] if error is not None and error.args else None
     return first if isinstance(first, int) else None
+
+
+def is_final(error: BaseException, phase: Phase, *, is_stranger: bool, is_followed: bool) -> bool:
+    """Whether a connect that failed will go on failing, so that nobody needs to wait for the next try.
+
+    Args:
+        error: Why it failed.
+        phase: What is known of the writer.
+        is_stranger: It was asked for an instance that the cluster does not have.
+        is_followed: The cluster is followed: some connect of ours may find out that it is better.
+    """
+    match error:
+        case ConnectTimeout():
+            return isinstance(phase, Unreached) and is_followed
+        case NoWriter():
+            return is_stranger or isinstance(phase, ReaderOnly)
+        case NoReader():
+            return is_stranger
+        case _:
+            return not isinstance(error, MySQLError) or scope_of(errno_of(error) or 0) is not Scope.ADMISSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

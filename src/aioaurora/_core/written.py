@@ -1,6 +1,6 @@
-"""Options as they stand in a URL or in a MySQL option file, read into keywords.
+"""Options as they stand in a URL, in a MySQL option file or in the environment, read into keywords.
 
-Both may hold a password, so no error repeats what was read, and none has a cause that does.
+Each may hold a password, so no error repeats what was read, and none has a cause that does.
 """
 
 from __future__ import annotations
@@ -69,6 +69,28 @@ def from_option_file(text: str, group: str) -> dict[str, Any]:
             found["port"] = int(section["port"])
         except ValueError:
             raise ConfigurationError("the option file says a port that is no whole number") from None
+    return found
+
+
+def from_environment(variables: Mapping[str, str], prefix: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the keywords that variables with this prefix say, and `url`; what is nobody's option is left alone."""
+    found: dict[str, Any] = {}
+    for variable, text in variables.items():
+        if not variable.startswith(prefix) or not text:
+            continue
+        written = variable.removeprefix(prefix).lower()
+        name = ALIASES.get(written, written)
+        if name == "url":
+            found[name] = text
+        elif name not in kinds:
+            if meant := options.meant_by(name, [*kinds, *ALIASES, "url"]):
+                raise ConfigurationError(f"{variable} is no option: did you mean '{prefix}{meant.upper()}'?")
+        elif name in NOT_AS_TEXT:
+            raise ConfigurationError(f"{variable} cannot be written in the environment: pass {name}= as an argument")
+        elif name in found:
+            raise ConfigurationError(f"the environment says {name!r} twice: {variable} is one of them")
+        else:
+            found[name] = _tls(text) if name == "ssl" else options.from_text(variable, text, kinds[name])
     return found
 
 

@@ -5,8 +5,9 @@ What `faces` declares is what we lean on; `pyproject.toml` pins the versions for
 
 - `Connection`: `_reader`, `_writer`, `_result`, `_next_seq_id`, `_affected_rows`, `_close_reason`, `_secure`, and
   that cursors go through `query`, `next_result` and `show_warnings`, and all reading through `_read_packet`;
-- `MySQLResult`: `read`, `_read_rowdata_packet`, `_read_rowdata_packet_unbuffered`, `_finish_unbuffered_query`,
-  `_read_ok_packet`, `_read_load_local_packet`, `_check_packet_is_eof`, `converters`;
+- `MySQLResult`: `read`, `_get_descriptions`, `_read_rowdata_packet`, `_read_rowdata_packet_unbuffered`,
+  `_finish_unbuffered_query`, `_read_ok_packet`, `_read_load_local_packet`, `_check_packet_is_eof`, `fields`,
+  `converters`, `description`;
 - PyMySQL: the packet classes, the scrambles, the error classes.
 """
 
@@ -15,8 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aioaurora._io.faces import Auth as _auth  # noqa: N813 - A module.
     from aioaurora._io.faces import (
+        TEXT_TYPES,
         Connection,
         Converter,
         Cursor,
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
         StreamReader,
         Warning,  # noqa: A004 - Its name in DB-API.
         charset_by_name,
+        through,
     )
+    from aioaurora._io.faces import Auth as _auth  # noqa: N813 - A module.
 else:
     from collections.abc import Callable as Converter
 
@@ -51,7 +54,8 @@ else:
     from aiomysql.cursors import Cursor, DictCursor, SSCursor, SSDictCursor
     from aiomysql.utils import _ContextManager as CursorContext
     from pymysql.charset import charset_by_name
-    from pymysql.connections import _auth
+    from pymysql.connections import TEXT_TYPES, _auth
+    from pymysql.converters import through
     from pymysql.err import (
         DatabaseError,
         DataError,
@@ -125,6 +129,7 @@ __all__ = [
     "MAX_PACKET",
     "NOT_MYSQL",
     "SERVER_LOST",
+    "TEXT_TYPES",
     "Capability",
     "Command",
     "Connection",
@@ -158,4 +163,5 @@ __all__ = [
     "encoding_of",
     "error_in",
     "sentence_of",
+    "through",
 ]

@@ -73,6 +73,9 @@ if TYPE_CHECKING:
         type_code: int
         charsetnr: int
 
+        def __init__(self, data: bytes, encoding: str) -> None: ...
+        def description(self) -> tuple[Any, ...]: ...
+
     class OKPacketWrapper:
         """An OK packet, taken apart."""
 
@@ -320,6 +323,10 @@ if TYPE_CHECKING:
         id: int
         encoding: str
         collation: str
+
+    def through(value: object) -> object: ...
+
+    TEXT_TYPES: frozenset[int]
 
     def charset_by_name(name: str) -> Charset:
         """Give the character set of that name; KeyError if there is none."""

@@ -69,7 +69,7 @@ class Heartbeat:
         self.instance = instance
         self._dialer = dialer
         self._around = surroundings
-        self._patience = self._least_patience = patience
+        self.patience = self._least_patience = patience
         self._usual_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
@@ -154,7 +154,7 @@ class Heartbeat:
 
     async def _pause_absent(self, quiet: Quiet, seconds: float) -> None:
         silence = self._silence(quiet, None, connect_hangs=False)
-        due = self._patience.next_check(silence, within_s=seconds)
+        due = self.patience.next_check(silence, within_s=seconds)
         await self._pause(due - silence.now)
         quiet.woken(self._loop.time(), due)
 
@@ -239,7 +239,7 @@ class Heartbeat:
                     return
                 if quiet.is_suspected and beside is None:
                     beside = self._loop.create_task(self._dial_beside())
-                wake_at = self._patience.next_check(silence)
+                wake_at = self.patience.next_check(silence)
                 await asyncio.wait({asking, beside or asking}, timeout=wake_at - silence.now, return_when=_FIRST)
                 quiet.woken(self._loop.time(), wake_at)
                 if beside is not None and beside.done() and not asking.done():
@@ -278,7 +278,7 @@ class Heartbeat:
     def _judge(self, quiet: Quiet, signs: Signs | None, *, connect_hangs: bool) -> Silence:
         """Say that the answer is late, or end what waits for an instance of which there is no sign."""
         silence = self._silence(quiet, signs, connect_hangs=connect_hangs)
-        verdict = judged(silence, self._patience)
+        verdict = judged(silence, self.patience)
         if verdict is not Verdict.HEALTHY and not quiet.is_suspected:
             quiet.is_suspected = True
             self._around.tell(Late(self.instance.id, silence.now - quiet.asked_at))
@@ -318,7 +318,7 @@ class Heartbeat:
             return
         asked_at = max(observation.asked_at, self._quiet.asked_at if self._quiet else 0.0)  # Less our own stalls.
         self._usual_s = usual(self._usual_s, self._loop.time() - asked_at)
-        self._patience = self._least_patience.with_usual(self._usual_s)
+        self.patience = self._least_patience.with_usual(self._usual_s)
         self._note_answer()
         self._around.tell(Observed(observation))
 

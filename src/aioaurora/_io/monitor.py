@@ -33,6 +33,7 @@ from aioaurora._core.failover import (
 )
 from aioaurora._core.silence import Patience
 from aioaurora._core.topology import Instance, Topology, changed
+from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.dial import Place, closed
 from aioaurora._io.heartbeat import Heartbeat
 from aioaurora._io.lookout import Lookout
@@ -131,9 +132,10 @@ class Monitor:
         if isinstance(event, Observed):
             self.answers[event.observation.instance_id] += 1
         self._reports.news(event, before, self.state, connections=lambda instance: len(self._open(instance)))
-        for command in commands:
-            self._carry_out(command)
-        self._settle(before)
+        with as_in_a_task():
+            for command in commands:
+                self._carry_out(command)
+            self._follow(before)
 
     def begin(self, observed: Observed, session: Session) -> None:
         """Take the first answer in, and go on asking on the connection that brought it."""
@@ -156,6 +158,12 @@ class Monitor:
         """Have an instance end a session whose statement was cancelled."""
         if instance_id in self._heartbeats:
             self._heartbeats[instance_id].kill(thread_id)
+
+    def late_after(self, instance_id: str) -> float:
+        """Give the seconds after which an instance's answer to a ping is late; those of a connect, if none is usual."""
+        heartbeat = self._heartbeats.get(instance_id)
+        longest_s = self._config.connect_timeout
+        return longest_s if heartbeat is None else min(longest_s, heartbeat.patience.suspect_after)
 
     def begin_anew(self) -> None:
         """Go on after a failure, with what is believed and held: a fault of ours is no news of the cluster."""
@@ -250,6 +258,9 @@ class Monitor:
 
     def _abort(self, instance_id: str, cause: str, *, writers_only: bool) -> None:
         lost = [held for held in self._open(instance_id) if held.role is Role.WRITER or not writers_only]
+        if self._config.follow != "on":
+            self._reports.withheld(instance_id, len(lost), cause)
+            return
         for held in lost:
             held.lose(cause)
         self._reports.aborted(instance_id, len(lost), cause)
@@ -259,21 +270,22 @@ class Monitor:
 
     # --- who is watched ----------------------------------------------------------------------------------------
 
-    def _settle(self, before: State) -> None:
+    def _follow(self, before: State) -> None:
         """Follow a change: watch whom it names, wake who waits, say what is new."""
         if self.state == before:
             return
         self._watch()
         if not isinstance(before.phase, Searching):
             self._look_out()
-        for instance in changed(before.topology, self.topology):
-            self._dialer.disperse(Place(instance.host, instance.port))
+        if self._config.follow == "on":
+            for instance in changed(before.topology, self.topology):
+                self._dialer.disperse(Place(instance.host, instance.port))
         endpoint = self.topology.endpoint
         self._dialer.keep(
             {Place(endpoint.host, endpoint.port)} | {Place(each.host, each.port) for each in self.topology.instances}
         )
         self._wake()
-        self._reports.settled(self.state)
+        self._reports.tell_roles(self.state)
         for follow in tuple(self.followers):
             follow()
 

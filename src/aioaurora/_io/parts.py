@@ -14,6 +14,8 @@ from aioaurora._io.seeker import Seeker
 from aioaurora.credentials import CredentialCache
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aioaurora.config import Config
     from aioaurora.events import Events
 
@@ -23,6 +25,7 @@ class Parts:
 
     def __init__(self, config: Config, events: Events, cluster: str) -> None:
         self.loop = asyncio.get_running_loop()
+        self.dependants: set[Callable[[], None]] = set()  # Called when the Cluster is closed.
         self.credentials = CredentialCache(config.credentials)
         self.resolver = Resolver(
             nameservers=config.nameservers,
@@ -39,6 +42,8 @@ class Parts:
 
     async def close(self) -> None:
         """End them all."""
+        for tell in tuple(self.dependants):
+            tell()
         async with contextlib.AsyncExitStack() as stack:  # Each is closed, whatever becomes of the others.
             for part in (self.credentials, self.resolver, self.dialer, self.monitor, self.seeker):
                 stack.push_async_callback(part.close)

@@ -85,11 +85,17 @@ class Reports:
         if count:
             self._emit(events.StatementsAborted(cluster=self._cluster, instance=instance, count=count, why=why))
 
+    def withheld(self, instance: str, count: int, why: str) -> None:
+        """Tell that connections would have been ended."""
+        if count:
+            told = events.Withheld(cluster=self._cluster, what="abort", instance=instance, count=count, why=why)
+            self._emit(told)
+
     def killed(self, instance: str, thread_id: int) -> None:
         """Tell that a cancelled statement was ended on its server."""
         self._emit(events.StatementKilled(cluster=self._cluster, instance=instance, thread_id=thread_id))
 
-    def settled(self, state: State) -> None:
+    def tell_roles(self, state: State) -> None:
         """Tell who is who, if that is news; not during a search, in which it comes and goes."""
         summary = _summary(state.topology)
         if isinstance(state.phase, Searching) or summary == self._told:

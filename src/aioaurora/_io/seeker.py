@@ -12,11 +12,12 @@ from pymysql import err
 
 from aioaurora._core import event as kinds
 from aioaurora._core.endpoint import EndpointKind
-from aioaurora._core.failover import InstanceLost, Observed, Searching
+from aioaurora._core.failover import InstanceLost, Observed, Searching, Unreached, lease_target
 from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.selection import Chosen, Hopeless, chosen
 from aioaurora._core.silence import OUR_LATENESS_S
 from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._io.attempting import Attempting
 from aioaurora._io.contact import first_contact
 from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Place, closed
 from aioaurora._io.driver import sentence_of
@@ -72,6 +73,12 @@ class Seeker:
         self._reaching: asyncio.Task[None] | None = None
         self._reached_by = 0.0
         self._has_reached = False
+        self._told_why = ""
+
+    @property
+    def has_reached(self) -> bool:
+        """Whether an instance has answered once."""
+        return self._has_reached
 
     async def reach(self, deadline: float) -> None:
         """Wait until an instance has answered once; many may wait for the same first contact."""
@@ -79,8 +86,7 @@ class Seeker:
             return
         asked_at, host = self._loop.time(), self._config.endpoint.host
         if self._reaching is None or self._reaching.done():
-            self._reached_by = asked_at + self._config.connect_timeout
-            self._reaching = self._loop.create_task(self._first_contact(self._reached_by))
+            self._reaching = self._begun_to_reach()
         # If both end at the same time, it knows better what was waited for.
         grace_s = OUR_LATENESS_S if deadline >= self._reached_by else 0.0
         await asyncio.wait({self._reaching}, timeout=deadline - asked_at + grace_s)
@@ -89,6 +95,12 @@ class Seeker:
         if self._reaching.cancelled():
             raise closed(host)
         self._reaching.result()
+
+    def reach_meanwhile(self) -> None:
+        """See to it that the cluster is observed; what keeps it from that is told, and nobody waits for it."""
+        if self._reaching is None or (self._reaching.done() and _has_failed(self._reaching)):
+            self._reaching = self._begun_to_reach()
+            self._reaching.add_done_callback(self._reached_meanwhile)
 
     def deadline(self, timeout_s: float | None) -> float:
         """Tell until when a request may take that was asked now."""
@@ -110,45 +122,43 @@ class Seeker:
         """
         request = _Request(role, instance, self._loop.time(), deadline, is_modest)
         self.refuse_late_comer(self._role_of(request))
+        attempting = Attempting(
+            deadline=request.deadline,
+            wait=tenacity.wait_random_exponential(multiplier=self._config.search_interval, max=_PAUSE_AT_MOST_S),
+        )
         try:
-            try:
-                return await self._attempt(request, build)
-            except (err.MySQLError, OSError) as error:
-                return await self._tried_again(error, request, build)
+            return await attempting.run(
+                functools.partial(self._attempt, request, build), functools.partial(self._is_passing, request)
+            )
         except (err.MySQLError, OSError) as error:
             is_ours = isinstance(error, _NotInThatRole) or (self._has_reached and self._is_passing(request, error))
             if is_ours and not isinstance(error, TimeoutError):
                 raise self._nobody(request, sentence_of(error)) from error
             raise
 
-    async def _tried_again(self, first: Exception, request: _Request, build: Callable[..., S]) -> Dialled[S]:
-        """Try again after a first failure, if it was a passing one; tenacity costs as much as a log-in, so only now."""
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(functools.partial(self._is_passing, request)),
-            wait=tenacity.wait_random_exponential(multiplier=self._config.search_interval, max=_PAUSE_AT_MOST_S),
-            # tenacity's own delay stops read a clock that virtual time does not move.
-            stop=lambda call: self._loop.time() + call.upcoming_sleep >= request.deadline,
-            sleep=asyncio.sleep,
-            reraise=True,
-        )
-        failures = [first]
-
-        async def attempt() -> Dialled[S]:
-            if failures:
-                raise failures.pop()
-            return await self._attempt(request, build)
-
-        return await retrying(attempt)
+    async def settled(self, role: Role | None, *, deadline: float) -> None:
+        """Wait until it is known who the writer is; raises what `seek` would."""
+        request = _Request(role, None, self._loop.time(), deadline, is_modest=False)
+        self.refuse_late_comer(role)
+        while self._monitor.is_searching:
+            await self._next_change(request)
 
     def refuse_late_comer(self, role: Role | None) -> None:
         """Fail at once who asks for the writer when the search has lasted for long; who waits goes on waiting."""
-        patience = self._config.give_up_waiting_after
+        patience = self._config.give_up_waiting_after if self._config.follow == "on" else None
         sought_s = self._monitor.searching_for_s
         if patience is not None and sought_s >= patience and role is Role.WRITER:
             least, most = _RETRY_AFTER_S
             retry_after_s = least + (most - least) * self._chance()
             sentence = f"the writer of {self._monitor.topology.cluster!r} has been sought for {sought_s:.1f} s"
             raise WriterUnavailable(sentence, waited_s=0.0, retry_after_s=retry_after_s)
+
+    def refuse_stranger(self, role: Role | None, instance: str) -> None:
+        """Fail at once who asks for an instance that the cluster does not have."""
+        if self._config.follow == "on" and self._has_reached:
+            choice = chosen(self._monitor.state, role, pinned=instance, chance=0.0)
+            if isinstance(choice, Hopeless):
+                raise (NoReader if role is Role.READER else NoWriter)(choice.sentence, waited_s=0.0)
 
     async def close(self) -> None:
         """Give up the first contact if it is still under way."""
@@ -165,6 +175,8 @@ class Seeker:
             if self._config.follow == "on":
                 await self.reach(request.deadline)
                 choice = await self._choice(request)
+            elif self._config.follow == "observe":
+                self.reach_meanwhile()
             dialled = await self._dialled(request, choice, build)
         try:
             self._accept(dialled.observation, choice.role if choice else self._role_at_endpoint(request))
@@ -235,19 +247,33 @@ class Seeker:
             raise self._nobody(request, "") from None
 
     def _accept(self, observation: Observation, role: Role | None) -> None:
-        """Check on this very connection what was asked for."""
-        if self._config.follow == "on":
+        """Check on this very connection what was asked for; a reader only where there was a choice."""
+        follows, who = self._config.follow == "on", observation.instance_id
+        if follows:
             self._monitor.tell(Observed(observation))
-        who = observation.instance_id
-        if role is Role.READER and observation.mode is not Mode.READ_ONLY and not self._dialer.is_plain:
+        elif self._config.follow == "observe":
+            self._compare(observation, role)
+        is_plain = self._dialer.is_plain or not follows
+        if role is Role.READER and observation.mode is not Mode.READ_ONLY and not is_plain:
             raise _NotInThatRole(0, f"{who!r} says it is {observation.mode}, not a reader")
         if role is not Role.WRITER:
             return
         if observation.mode is not Mode.WRITABLE:
             raise _NotInThatRole(0, f"{who!r} says it is {observation.mode}, not the writer")
         writer = self._monitor.topology.writer
-        if self._config.follow == "on" and (writer is None or writer.id != who):
+        if follows and (writer is None or writer.id != who):
             raise _NotInThatRole(0, f"{who!r} says it is writable, and so does {writer.id if writer else 'nobody'}")
+
+    def _compare(self, observation: Observation, role: Role | None) -> None:
+        """Take note of where the endpoint led, and tell if it was elsewhere than we would have gone."""
+        if isinstance(self._monitor.state.phase, Unreached):
+            return  # The first contact says more.
+        self._monitor.tell(Observed(observation))
+        writer, who = lease_target(self._monitor.state), observation.instance_id
+        choice = writer.id if writer is not None else None
+        if role is Role.WRITER and choice != who:
+            cluster = self._monitor.topology.cluster
+            self._emit(kinds.ChoiceWithheld(cluster=cluster, role=role, instance=who, choice=choice))
 
     def _failed(self, choice: Chosen, dial: Dial[S], error: Exception) -> None:
         # What the server says to this session (no such database, a bad init_command) tells nothing of it.
@@ -292,7 +318,22 @@ class Seeker:
         )
         return (NoReader if role is Role.READER else NoWriter)(sentence, waited_s=waited_s)
 
+    def _begun_to_reach(self) -> asyncio.Task[None]:
+        self._reached_by = self._loop.time() + self._config.connect_timeout
+        return self._loop.create_task(self._first_contact(self._reached_by))
+
+    def _reached_meanwhile(self, reaching: asyncio.Task[None]) -> None:
+        error = None if reaching.cancelled() else reaching.exception()
+        if error is not None and (why := f"observing failed: {sentence_of(error)}") != self._told_why:
+            self._told_why = why
+            endpoint = self._config.endpoint
+            self._emit(kinds.NotFollowed(cluster=self._monitor.topology.cluster, host=endpoint.host, why=why))
+
     async def _first_contact(self, deadline: float) -> None:
         session, observation = await first_contact(self._config.endpoint, self._dialer, deadline=deadline)
         self._has_reached = True
         self._monitor.begin(Observed(observation), session)
+
+
+def _has_failed(task: asyncio.Task[None]) -> bool:
+    return task.cancelled() or task.exception() is not None

@@ -26,6 +26,7 @@ from aioaurora._core.verdict import Work
 from aioaurora._io import kernel, wire
 from aioaurora._io.driver import MAX_PACKET, SERVER_LOST, Command, Error, OperationalError, Status, encoding_of
 from aioaurora._io.life import Life
+from aioaurora._io.packets import error_in_first
 from aioaurora.errors import AioauroraError, ConnectionBusy, ConnectTimeout, WrongProcess
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class Session(Life):
         """Run a statement and read its first result."""
         if self._busy or self._is_parked or self._process != kernel.process.id:
             self._refuse()
-        if isinstance(sql, str):
-            sql = sql.encode(self._encoding, "surrogateescape")
+        if type(sql) is not bytes:  # aiomysql's executemany builds a bytearray.
+            sql = sql.encode(self._encoding, "surrogateescape") if isinstance(sql, str) else bytes(sql)
         self._busy = True
         try:
             last = self._result
@@ -119,7 +120,7 @@ class Session(Life):
     def _hung_up(self) -> Error:
         lost = wire.ServerLost(SERVER_LOST, "Lost connection to MySQL server: it hung up while the connection was idle")
         if self._pipe is not None:
-            lost.__cause__ = wire.error_in_first(wire.unread(self._pipe.reader)) or self._pipe.stream.cause
+            lost.__cause__ = error_in_first(wire.unread(self._pipe.reader)) or self._pipe.stream.cause
         return lost
 
     async def _read_query_result(self, unbuffered: bool = False) -> None:

@@ -8,25 +8,16 @@ one copy of the buffer. The buffer is asyncio's private attribute: where it is m
 from __future__ import annotations
 
 import asyncio
-import struct
 from typing import TYPE_CHECKING
 
 from aioaurora._io import driver
 from aioaurora._io.driver import MAX_PACKET, SERVER_LOST, MysqlPacket, OperationalError, Status
+from aioaurora._io.packets import ERR, HEADER, column_in, converter_in, error_in_first, last_in, parsed, row_end
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
-    from aioaurora._io.driver import Converter, StreamReader
-
-_HEADER = 4
-_NULL, _TWO_BYTES, _THREE_BYTES = 251, 252, 253
-_EOF, _ERR = 0xFE, 0xFF
-_COLUMN_TAIL = struct.Struct("<HIB5x")  # Character set, length and type; the names stand before.
-_BINARY = 63  # The character set of what is no text; numbers have it, too.
-_WHOLE_NUMBERS = frozenset((1, 2, 3, 8, 9))
-_TEXTS = frozenset((15, *range(245, 256)))
+    from aioaurora._io.driver import StreamReader
 
 
 class OutOfStep(driver.InternalError):
@@ -55,14 +46,7 @@ def has_unread(reader: asyncio.StreamReader) -> bool:
 def holds_packet(reader: asyncio.StreamReader) -> bool:
     """Whether a whole packet waits to be read."""
     waiting = unread(reader)
-    return len(waiting) >= _HEADER and len(waiting) >= _HEADER + int.from_bytes(waiting[:3], "little")
-
-
-def error_in_first(waiting: bytes) -> driver.Error | None:
-    """The ERR packet at the front of `waiting`, as an error; None if there is none."""
-    payload = waiting[_HEADER : _HEADER + int.from_bytes(waiting[:3], "little")]
-    is_error = len(waiting) > _HEADER and len(payload) > 3 and payload[0] == _ERR  # noqa: PLR2004 - 0xFF and the number.
-    return driver.error_in(payload) if is_error else None
+    return len(waiting) >= HEADER and len(waiting) >= HEADER + int.from_bytes(waiting[:3], "little")
 
 
 class Result(driver.MySQLResult):
@@ -70,20 +54,41 @@ class Result(driver.MySQLResult):
 
     affected_rows: int
     connection: Any
+    field_count: int
     has_next: int
     rows: tuple[tuple[Any, ...], ...] | None
     server_status: int
     unbuffered_active: bool
     warning_count: int
 
-    def _check_packet_is_eof(self, packet: MysqlPacket) -> bool:
-        if not packet.is_eof_packet():
+    async def _get_descriptions(self) -> None:
+        wire: Wire = self.connection
+        encoding, use_unicode, decoders = wire.encoding, wire.use_unicode, wire.decoders
+        fields, descriptions, converters = [], [], []
+        for _ in range(self.field_count):
+            field, description, value_encoding = column_in(wire.take() or await wire.awaited(), encoding, use_unicode)
+            converter = decoders.get(field.type_code)
+            fields.append(field)
+            descriptions.append(description)
+            converters.append((value_encoding, None if converter is driver.through else converter))
+        self.fields, self.converters, self.description = fields, converters, tuple(descriptions)
+        await self._read_end_of_columns(wire)
+
+    async def _read_end_of_columns(self, wire: Wire) -> None:
+        if not self._is_last(wire.take() or await wire.awaited()):
+            raise OutOfStep("the columns of a result were followed by something else than their end")
+
+    def _is_last(self, payload: bytes) -> bool:
+        """Tell whether a packet is an EOF packet, and take note of it."""
+        last = last_in(payload)
+        if last is None:
             return False
-        last = driver.EOFPacketWrapper(packet)
-        self.warning_count = last.warning_count
-        self.has_next = last.has_next
-        self.server_status = last.server_status  # aiomysql looks at it in OK packets only (case 38).
+        self.warning_count, self.server_status = last  # aiomysql looks at it in OK packets only (case 38).
+        self.has_next = last[1] & Status.MORE_RESULTS
         return True
+
+    def _check_packet_is_eof(self, packet: MysqlPacket) -> bool:
+        return self._is_last(packet.get_all_data())
 
     async def _read_rowdata_packet(self) -> None:
         wire: Wire = self.connection
@@ -91,11 +96,11 @@ class Result(driver.MySQLResult):
         while True:
             if wire.is_peeking:
                 wire.take_rows(rows, self)
-            packet = await wire._read_packet()  # noqa: SLF001 - aiomysql's own name for it.
-            if self._check_packet_is_eof(packet):
+            payload = wire.take() or await wire.awaited()
+            if self._is_last(payload):
                 self.connection = None
                 break
-            rows.append(self._read_row_from_packet(packet))
+            rows.append(self._read_row_from_packet(MysqlPacket(payload, wire.encoding)))
         self.affected_rows = len(rows)
         self.rows = tuple(rows)
 
@@ -162,18 +167,12 @@ class Result(driver.MySQLResult):
 class BareResult(Result):
     """A result whose rows matter and whose columns' names do not: taking those apart costs more than the rows."""
 
-    field_count: int
-
     async def _get_descriptions(self) -> None:
         wire: Wire = self.connection
-        self.converters = []
-        for _ in range(self.field_count):
-            column = (await wire._read_packet()).get_all_data()  # noqa: SLF001 - As above.
-            charset, _, kind = _COLUMN_TAIL.unpack(column[-_COLUMN_TAIL.size :])
-            encoding = None if charset == _BINARY and kind in _TEXTS else wire.encoding
-            # Not by the user's own converters: what we ask of a server is for us to read.
-            self.converters.append((encoding, int if kind in _WHOLE_NUMBERS else None))
-        self._check_packet_is_eof(await wire._read_packet())  # noqa: SLF001 - As above.
+        encoding = wire.encoding
+        # Not by the user's own converters: what we ask of a server is for us to read.
+        self.converters = [converter_in(wire.take() or await wire.awaited(), encoding) for _ in range(self.field_count)]
+        await self._read_end_of_columns(wire)
 
 
 class Wire(driver.Connection):
@@ -191,28 +190,37 @@ class Wire(driver.Connection):
         return self._local_infile
 
     async def _read_packet(self, packet_type: type[MysqlPacket] = MysqlPacket) -> MysqlPacket:
+        return packet_type(self.take() or await self.awaited(), self._encoding)
+
+    def take(self) -> bytes | None:
+        """Take the next packet's payload out of the buffer if it is there whole, and is no error."""
+        reader = self._reader
+        if not self.is_peeking or reader is None or reader._exception is not None:  # type: ignore[attr-defined]  # noqa: SLF001 - The point of this module.
+            return None
+        buffer: bytearray = reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
+        if len(buffer) <= HEADER:
+            return None
+        end = (buffer[0] | buffer[1] << 8 | buffer[2] << 16) + HEADER
+        is_whole = HEADER < end <= len(buffer) and end != MAX_PACKET + HEADER
+        if not is_whole or buffer[3] != self._next_seq_id or buffer[HEADER] == ERR:
+            return None
+        payload = bytes(memoryview(buffer)[HEADER:end])
+        del buffer[:end]
+        self._next_seq_id = (self._next_seq_id + 1) & 0xFF
+        if reader._paused:  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
+            reader._maybe_resume_transport()  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
+        return payload
+
+    async def awaited(self) -> bytes:
+        """Read the next packet's payload; raises the error that it may be."""
         reader = self._reader
         if reader is None:  # Closed or lost while its answer was read.
             raise ServerLost(SERVER_LOST, "Lost connection to MySQL server during query")
-        if self.is_peeking and reader._exception is None:  # type: ignore[attr-defined]  # noqa: SLF001 - The point of this module.
-            buffer: bytearray = reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
-            if len(buffer) > _HEADER:
-                end = (buffer[0] | buffer[1] << 8 | buffer[2] << 16) + _HEADER
-                if len(buffer) >= end and end != MAX_PACKET + _HEADER and buffer[3] == self._next_seq_id:
-                    data = bytes(memoryview(buffer)[_HEADER:end])
-                    del buffer[:end]
-                    self._next_seq_id = (self._next_seq_id + 1) & 0xFF
-                    if reader._paused:  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
-                        reader._maybe_resume_transport()  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
-                    if data[:1] == b"\xff":
-                        self._end_with_error()
-                        raise driver.error_in(data)
-                    return packet_type(data, self._encoding)
-        data = await self._awaited(reader)
-        if data[:1] == b"\xff":
+        payload = await self._awaited(reader)
+        if payload[:1] == b"\xff":
             self._end_with_error()
-            raise driver.error_in(data)
-        return packet_type(data, self._encoding)
+            raise driver.error_in(payload)
+        return payload
 
     async def read_last_row(self) -> tuple[Any, ...] | None:
         """Read all results of a packet of statements; give the first row of the last one."""
@@ -250,7 +258,7 @@ class Wire(driver.Connection):
         payload = b""
         try:
             while True:
-                header = await reader.readexactly(_HEADER)
+                header = await reader.readexactly(HEADER)
                 if header[3] != self._next_seq_id:
                     raise self._out_of_step(header, reader)
                 self._next_seq_id = (header[3] + 1) & 0xFF
@@ -280,7 +288,7 @@ class Wire(driver.Connection):
         if reader is None:
             return
         buffer: bytearray = reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 - The point of this module.
-        taken, self._next_seq_id = _parsed(bytes(buffer), self._next_seq_id, rows, result)
+        taken, self._next_seq_id = parsed(bytes(buffer), self._next_seq_id, rows, result)
         self._consume(reader, taken)
 
     def skip_rows(self) -> None:
@@ -290,7 +298,7 @@ class Wire(driver.Connection):
             return
         buffer: bytearray = reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 - The point of this module.
         data, position, sequence = bytes(buffer), 0, self._next_seq_id
-        while (end := _row_end(data, position, sequence)) is not None:
+        while (end := row_end(data, position, sequence)) is not None:
             position, sequence = end, (sequence + 1) & 0xFF
         self._next_seq_id = sequence
         self._consume(reader, position)
@@ -299,52 +307,3 @@ class Wire(driver.Connection):
         if size:
             del reader._buffer[:size]  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
             reader._maybe_resume_transport()  # type: ignore[attr-defined]  # noqa: SLF001 - As above.
-
-
-def _row_end(data: bytes, position: int, sequence: int) -> int | None:
-    """Where the row packet at `position` ends; None if it is not there whole, or is no plain row."""
-    start = position + _HEADER
-    if len(data) <= start:
-        return None
-    size = data[position] | data[position + 1] << 8 | data[position + 2] << 16
-    is_plain = data[position + 3] == sequence and 0 < size < MAX_PACKET and data[start] < _EOF
-    return start + size if is_plain and len(data) >= start + size else None
-
-
-def _parsed(data: bytes, sequence: int, rows: list[tuple[Any, ...]], result: Result) -> tuple[int, int]:
-    # One loop without a call per row or column: it is where the time of a fetch goes.
-    columns: Sequence[tuple[str | None, Converter | None]] = result.converters
-    add_row = rows.append
-    position, length = 0, len(data)
-    while length - position > _HEADER:
-        size = data[position] | data[position + 1] << 8 | data[position + 2] << 16
-        at = position + _HEADER
-        end = at + size
-        if data[position + 3] != sequence or end > length or not 0 < size < MAX_PACKET or data[at] >= _EOF:
-            break
-        row: list[Any] = []
-        add = row.append
-        try:
-            for encoding, converter in columns:
-                count = data[at]
-                at += 1
-                if count >= _NULL:
-                    if count == _NULL:
-                        add(None)
-                        continue
-                    width = 2 if count == _TWO_BYTES else 3 if count == _THREE_BYTES else 8
-                    count = int.from_bytes(data[at : at + width], "little")
-                    at += width
-                value: Any = data[at : at + count]
-                at += count
-                if encoding is not None:
-                    value = value.decode(encoding)
-                add(value if converter is None else converter(value))
-        except Exception:  # noqa: BLE001 - A converter's, or a row without its last columns: told below.
-            at = -1
-        if at != end:  # aiomysql knows what to make of a row without its last columns; or raises once more.
-            row = list(result._read_row_from_packet(MysqlPacket(data[position + _HEADER : end], "")))  # noqa: SLF001 - As above.
-        add_row(tuple(row))
-        position = end
-        sequence = (sequence + 1) & 0xFF
-    return position, sequence

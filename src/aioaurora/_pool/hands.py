@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import math
 import random
 from typing import TYPE_CHECKING, assert_never
 
@@ -18,13 +19,14 @@ from pymysql import err
 from aioaurora._core import pool_event as kinds
 from aioaurora._core.commands import Close, Fail, Hand, Open
 from aioaurora._core.endpoint import EndpointKind
-from aioaurora._core.failover import ReaderOnly, Unreached
-from aioaurora._core.shares import GONE, IDLE
+from aioaurora._core.shares import IDLE
 from aioaurora._core.sight import sight_of
-from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._core.verdict import is_final
+from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.driver import sentence_of
 from aioaurora._pool.keeping import Keeper
-from aioaurora.errors import AioauroraError, ConnectTimeout, NoReader, NoWriter, PoolClosed, PoolTimeout, Role
+from aioaurora._pool.withholding import Withholding
+from aioaurora.errors import AioauroraError, NoReader, PoolClosed, PoolTimeout, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,21 +50,22 @@ class Hands:
     Attributes:
         failures: Why the last connect for each role failed; None: it did not.
         keeper: Looks after the connections between their leases.
+        is_orphaned: The Cluster was closed before the pool.
     """
 
     def __init__(self, cluster: Cluster, config: PoolConfig, books: Books, counts: Counts) -> None:
         self.failures: dict[Role | None, BaseException | None] = dict.fromkeys(books.sides)
+        self.is_orphaned = self._has_ended = False
+        self._latest = -math.inf
         self._last_failure: BaseException = err.InternalError(0, "no connect has failed")
         self._cluster, self._config, self._books, self._counts = cluster, config, books, counts
         self._parts = cluster._begun()
         self._loop = self._parts.loop
-        ping_s = cluster._config.connect_timeout
-        self.keeper = Keeper(config, books, counts, ping_s=ping_s, carry_out=self.carry_out)
-        self._units = 0
+        late_after = self._parts.monitor.late_after
+        self.keeper = Keeper(config, books, counts, late_after=late_after, carry_out=self.carry_out)
+        self._withholding = Withholding(cluster.topology.cluster, cluster._events.emit)
         self._group: anyio.abc.TaskGroup | None = None
-        self._opening: dict[Slot, anyio.CancelScope | None] = {}  # None until its task has begun.
-        self._orders: list[Slot] = []  # Those that were given where no task runs: the root task begins them.
-        self._ordered = asyncio.Event()
+        self._opening: dict[Slot, anyio.CancelScope] = {}
         self._begun, self._stirred = asyncio.Event(), asyncio.Event()
         self._root = self._loop.create_task(self._run(), name=f"aioaurora pool of {cluster.topology.cluster}")
 
@@ -71,11 +74,17 @@ class Hands:
         """What is known of the writer."""
         return self._parts.monitor.state.phase
 
+    @property
+    def searching_for_s(self) -> float:
+        """For how long the writer has been sought; 0 when it is not."""
+        return self._parts.monitor.searching_for_s
+
     async def begin(self) -> None:
         """Follow the cluster; opens what `minsize` asks for."""
         await self._begun.wait()
-        self._parts.monitor.followers.add(self.settle)
-        self.settle()
+        self._parts.monitor.followers.add(self.follow)
+        self._parts.dependants.add(self._orphan)
+        self.follow()
         self.carry_out(self._books.refreshed(self._loop.time()))
 
     async def ready(self, deadline: float) -> None:
@@ -89,7 +98,8 @@ class Hands:
             async with asyncio.timeout_at(deadline):
                 while side.size - side.opening < side.minsize or books.is_measuring:
                     failure = self.failures[side.role]
-                    if failure is not None:
+                    # A reader that is down is no reason while there are others: they are asked next.
+                    if failure is not None and not (isinstance(failure, NoReader) and self._cluster.topology.readers):
                         raise failure
                     await self._news()
         except TimeoutError as error:
@@ -101,49 +111,62 @@ class Hands:
 
     async def emptied(self) -> None:
         """Wait until the pool holds nothing, and no unit of work is under way that may ask for a connection again."""
-        while self._books.slots or self._units:
+        while self._books.slots or self._counts.units:
             await self._news()
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Count a unit of work while it is under way."""
-        self._units += 1
+        self._counts.units += 1
         try:
             yield
         finally:
-            self._units -= 1
+            self._counts.units -= 1
             self._stir()
 
     async def end(self) -> None:
         """End all tasks."""
-        self._parts.monitor.followers.discard(self.settle)
+        self._parts.monitor.followers.discard(self.follow)
+        self._parts.dependants.discard(self._orphan)
+        self._has_ended = True
         self._root.cancel()
         await asyncio.wait({self._root})
 
-    def close(self) -> None:
-        """Open nothing from now on; whoever waits is told."""
+    def close(self, what: str = "the pool") -> None:
+        """Open nothing from now on; whoever waits is told what was closed."""
         commands, waiters = self._books.close()
         self.carry_out(commands)
         self._counts.refused += len(waiters)
         for waiter in waiters:
-            waiter.fail(PoolClosed("the pool was closed while this waited for a connection"))
+            waiter.fail(PoolClosed(f"{what} was closed while this waited for a connection"))
 
-    def settle(self) -> None:
+    def _orphan(self) -> None:
+        """Hear that the Cluster was closed: nothing can be opened any more, and nothing is followed."""
+        self.is_orphaned = True
+        self.close("the Cluster of the pool")
+
+    def follow(self) -> None:
         """Let the books follow what is believed of the cluster."""
         state, is_plain = self._parts.monitor.state, bool(self._parts.dialer.is_plain)
         if is_plain and self._cluster._config.role is None:
-            self._books.mean(None)
+            self.carry_out(self._books.mean(None, self._loop.time()))
         is_custom = self._cluster._config.endpoint.kind is EndpointKind.CUSTOM  # DNS alone says who its members are.
         sight = sight_of(state, is_plain=is_plain, is_custom=is_custom)
+        if self._cluster._config.follow == "observe":
+            self._withholding.see(sight, self._books.slots)
+            return
         if sight != self._books.sight:  # Each new connection is news of its instance, and all slots are looked at.
-            self.carry_out(self._books.settle(sight, self._loop.time()))
+            self.carry_out(self._books.follow(sight, self._loop.time()))
 
     def carry_out(self, commands: Iterable[Command]) -> None:
         """Do what the books say, in order."""
         for command in commands:
             match command:
                 case Open(slot):
-                    self._order(slot)
+                    if self._group is not None:
+                        with as_in_a_task():
+                            self._opening[slot] = anyio.CancelScope()
+                            self._group.start_soon(self._open, slot)
                 case Hand(slot, waiter):
                     waiter.serve(slot)
                 case Close(slot, why):
@@ -155,36 +178,13 @@ class Hands:
 
     # --- opening -----------------------------------------------------------------------------------------------
 
-    def _order(self, slot: Slot) -> None:
-        if self._group is None:
-            return
-        self._opening[slot] = None
-        if asyncio.current_task(self._loop) is not None:
-            self._group.start_soon(self._open, slot)
-        else:  # A timer, or the end of a stream: where sniffio is installed, anyio works in tasks only.
-            self._orders.append(slot)
-            self._ordered.set()
-
-    async def _obey(self, group: anyio.abc.TaskGroup, *, until: float) -> None:
-        """Begin what is ordered where no task runs, until a loop time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                while True:
-                    await self._ordered.wait()
-                    self._ordered.clear()
-                    orders, self._orders = self._orders, []
-                    for slot in orders:
-                        group.start_soon(self._open, slot)
-
     async def _open(self, slot: Slot) -> None:
         """Connect for a slot, and tell the books how it went."""
         connection: Connection | None = None
         error: BaseException | None = None
         try:
-            with anyio.CancelScope() as scope:
-                self._opening[slot] = scope
-                if slot.where is not GONE:  # Else it was given up before this task began.
-                    connection = await self._connected(slot)
+            with self._opening[slot]:
+                connection = await self._connected(slot)
         except asyncio.CancelledError:
             if self._group is None or self._group.cancel_scope.cancel_called:
                 raise
@@ -235,42 +235,42 @@ class Hands:
 
     def _failed(self, slot: Slot, error: BaseException | None) -> None:
         if error is None:  # The pool is being closed.
-            self.carry_out(self._books.failed(slot, self._loop.time(), is_final=False))
+            self.carry_out(self._books.failed(slot, self._now, is_final=False))
             return
         self._counts.failed += 1
         self.failures[slot.side.role] = self._last_failure = error
-        is_final = self._is_final(slot, error)
+        is_stranger = slot.is_pinned and self._cluster.topology.get(slot.instance) is None
+        is_followed = self._cluster._config.follow == "on"
+        final = is_final(error, self.phase, is_stranger=is_stranger, is_followed=is_followed)
         self._emit(
             kinds.PoolConnectFailed(
                 cluster=self._cluster.topology.cluster,
                 role=slot.side.role,
                 instance=slot.instance,
                 error=f"{type(error).__name__}: {sentence_of(error)}",
-                is_final=is_final,
+                is_final=final,
             )
         )
-        self.carry_out(self._books.failed(slot, self._loop.time(), is_final=is_final))
+        self.carry_out(self._books.failed(slot, self._now, is_final=final))
         if slot.side.waiting:
             side, share = slot.side, slot.share
             until = max(side.paused_until, share.paused_until) if slot.is_pinned else side.paused_until
             self._loop.call_at(until, self._go_on, until)
 
     def _go_on(self, paused_until: float) -> None:
-        """Order what is lacking, now that a pause is over; timers of uvloop may fire a moment before."""
+        """Order what is lacking, now that a pause is over."""
+        self._latest = max(self._latest, paused_until)
         if not self._root.done():
-            self.carry_out(self._books.refreshed(max(self._loop.time(), paused_until)))
+            self.carry_out(self._books.refreshed(self._now))
 
-    def _is_final(self, slot: Slot, error: BaseException) -> bool:
-        """Tell whether those who wait need not: not while the next try may find the instance better."""
-        phase = self.phase
-        match error:
-            case ConnectTimeout():
-                return isinstance(phase, Unreached) and self._cluster._config.follow == "on"
-            case NoWriter() | NoReader():
-                is_unknown = slot.is_pinned and self._cluster.topology.get(slot.instance) is None
-                return is_unknown or (isinstance(error, NoWriter) and isinstance(phase, ReaderOnly))
-            case _:
-                return not isinstance(error, err.MySQLError) or scope_of(errno_of(error) or 0) is not Scope.ADMISSION
+    @property
+    def _now(self) -> float:
+        """The loop's time, but no earlier than the books were told before: timers may fire a moment early.
+
+        Else what fails in that moment would seem to be no news, and be tried again at once, for as long as it lasts.
+        """
+        self._latest = max(self._latest, self._loop.time())
+        return self._latest
 
     def _hung_up(self, slot: Slot) -> None:
         """Drop an idle connection as soon as its server ends it; who leases one finds out by himself."""
@@ -285,8 +285,8 @@ class Hands:
             self._counts.closed[why.partition(":")[0]] += 1
             connection.when_ended(None)
             connection.end(why)
-        elif (scope := self._opening.get(slot)) is not None:
-            scope.cancel()
+        elif slot in self._opening:
+            self._opening[slot].cancel()
         self._stir()
 
     def _stir(self) -> None:
@@ -307,16 +307,16 @@ class Hands:
                 self._begun.set()
                 try:
                     while True:
-                        pause_s = _LOOK_OVER_EVERY_S * (0.9 + random.random() / 5)  # noqa: S311 - no secret.
-                        await self._obey(group, until=self._loop.time() + pause_s)
+                        await asyncio.sleep(_LOOK_OVER_EVERY_S * (0.9 + random.random() / 5))  # noqa: S311 - no secret.
                         self._look_over()
                 finally:  # Closed, or the loop ends.
                     self.close()
                     await self.keeper.end()
-        except asyncio.CancelledError:
-            pass
+        except asyncio.CancelledError as error:
+            if not self._has_ended and not _is_loop_ending():
+                self._tell(error, "its task was cancelled from outside")
         except Exception as error:  # noqa: BLE001 - the outermost edge of a task; whoever asks next is told, too.
-            self._tell(error)
+            self._tell(error.exceptions[0] if isinstance(error, ExceptionGroup) else error)
 
     def _look_over(self) -> None:
         try:
@@ -325,8 +325,8 @@ class Hands:
         except Exception as error:  # noqa: BLE001 - it must go on.
             self._tell(error)
 
-    def _tell(self, error: Exception) -> None:
-        what = f"{type(error).__name__}: {error}"
+    def _tell(self, error: BaseException, sentence: str = "") -> None:
+        what = f"{type(error).__name__}: {sentence or error}"
         self._emit(kinds.PoolFailed(cluster=self._cluster.topology.cluster, error=what))
 
     def _measure(self) -> None:
@@ -334,6 +334,11 @@ class Hands:
         for share in self._books.sides[Role.READER].shares.values():
             if share.idle:
                 self._books.measured(share.idle[-1], share.idle[-1].connection.round_trip_s())
+
+
+def _is_loop_ending() -> bool:
+    """Tell whether all other tasks are being cancelled as well: as at the end of `asyncio.run`."""
+    return all(task.cancelling() for task in asyncio.all_tasks() if task is not asyncio.current_task())
 
 
 def _copied(error: BaseException) -> BaseException:

@@ -33,7 +33,7 @@ class Keeper:
 
     Args:
         config: What the pool was told.
-        ping_s: Seconds for a sign of life.
+        late_after: Gives the seconds after which a sign of life of an instance, named by its id, is late.
         carry_out: Does what the books say.
     """
 
@@ -43,11 +43,11 @@ class Keeper:
         books: Books,
         counts: Counts,
         *,
-        ping_s: float,
+        late_after: Callable[[str], float],
         carry_out: Callable[[Iterable[Command]], None],
     ) -> None:
         self._config, self._books, self._counts = config, books, counts
-        self._ping_s, self._carry_out = ping_s, carry_out
+        self._late_after, self._carry_out = late_after, carry_out
         self._loop = asyncio.get_running_loop()
         self._tidying: dict[Slot, asyncio.Task[None]] = {}
         self._has_ended = False
@@ -85,7 +85,8 @@ class Keeper:
         try:
             if not why and idle_s >= self._config.check_idle_after:
                 why = "it did not answer"
-                async with asyncio.timeout_at(min(deadline, self._loop.time() + self._ping_s)):
+                late_at = self._loop.time() + self._late_after(connection.instance)
+                async with asyncio.timeout_at(min(deadline, late_at)):
                     await connection.check()
                 why = ""
             if not why and not connection.lend():
@@ -114,10 +115,13 @@ class Keeper:
         """Await a user's callback and end its transaction, for `callback_timeout` at most; False: the deadline came."""
         if callback is None:
             return True
+        name = getattr(callback, "__name__", "a callback")
         until = self._loop.time() + self._config.callback_timeout
         try:
             async with asyncio.timeout_at(min(deadline, until)) as limit:
                 await callback(connection)
+                if connection.closed:  # A failure as any other: the next connection would fare no better.
+                    raise err.InterfaceError(0, f"the connection was closed in {name}")
                 if connection.is_in_transaction:
                     await connection.rollback()  # What it has read would be old for whoever leases it.
         except TimeoutError:
@@ -125,8 +129,7 @@ class Keeper:
                 raise
             if deadline < until:
                 return False
-            phase = getattr(callback, "__name__", "a callback")
-            raise ConnectTimeout(connection.instance, phase=phase, waited_s=self._config.callback_timeout) from None
+            raise ConnectTimeout(connection.instance, phase=name, waited_s=self._config.callback_timeout) from None
         return True
 
     # --- after a lease -----------------------------------------------------------------------------------------
@@ -168,7 +171,7 @@ class Keeper:
         try:
             async with asyncio.timeout(self._config.callback_timeout):
                 await self._tidy(connection)
-            is_clean = True
+            is_clean, why = True, "it was lost"
         except TimeoutError:
             why = "it could not be made clean in time"
         except Exception as error:  # noqa: BLE001 - the outermost edge of a task; a callback may raise anything.

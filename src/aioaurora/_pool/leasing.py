@@ -59,6 +59,8 @@ class Leases(Units):
         self._is_refusing = False
         self._asked_at = -math.inf
         self._finishing: asyncio.Task[None] | None = None
+        self._cut_at = math.inf  # When what is leased still is cut, once the pool is closed.
+        self._limit: asyncio.Timeout | None = None
         recycle = config.pool_recycle if config.pool_recycle >= 0 else math.inf
         self._always_tidies = config.reset == "always" or config.on_release is not None
         self._checks_after = -1.0 if config.on_acquire else min(config.check_idle_after, recycle)
@@ -67,6 +69,16 @@ class Leases(Units):
     def topology(self) -> Topology:
         """What is believed of the cluster now; an immutable value."""
         return self._cluster.topology
+
+    @property
+    def has_reached(self) -> bool:
+        """Whether an instance of the cluster has answered once."""
+        return self._seeker.has_reached
+
+    @property
+    def searching_for_s(self) -> float:
+        """For how many seconds the writer has been sought; 0 when it is not."""
+        return self._hands.searching_for_s
 
     def deadline(self, timeout: float | None) -> float:
         """Say until when, on the loop's clock, that may take which is asked for now."""
@@ -107,9 +119,9 @@ class Leases(Units):
             slot = self._books.take(side, instance) if now < deadline else None
             if slot is None:
                 if not has_waited:
-                    self._refuse_to_wait(side)
+                    self._refuse_to_wait(side, instance)
                 has_waited = True
-                wanted = side.role if role is not None or instance is None else None
+                wanted = None if role is None else side.role
                 waiter = self._queued(side, Waiter(wanted, instance, asked_at=asked_at, deadline=deadline), now)
                 try:
                     slot = await waiter.future
@@ -164,14 +176,16 @@ class Leases(Units):
                 wanted = Role.WRITER
         return sides[wanted]
 
-    def _refuse_to_wait(self, side: Side) -> None:
-        """Refuse who comes new into a line that is too long, or has waited in vain for too long."""
+    def _refuse_to_wait(self, side: Side, instance: str | None) -> None:
+        """Refuse who comes new into a line that is too long, has waited in vain for too long, or leads nowhere."""
         most = self._config.max_waiting
         try:
             if most is not None and (waiting := self._books.waiting) >= most:
                 raise TooManyWaiting(f"{waiting} wait for a connection already: {self!r}", waiting=waiting)
             if side.role is not None:
                 self._seeker.refuse_late_comer(side.role)
+            if instance is not None:
+                self._seeker.refuse_stranger(side.role, instance)
         except err.MySQLError:
             self._counts.refused += 1
             raise
@@ -202,7 +216,8 @@ class Leases(Units):
     def _timed_out(self, waiter: Waiter) -> None:
         self._counts.timed_out += 1
         waited_s = self._loop.time() - waiter.asked_at
-        self._emit(kinds.PoolTimedOut(cluster=self.topology.cluster, role=waiter.role, waited_s=waited_s))
+        role = waiter.role or (self._books.default if waiter.instance is None else None)
+        self._emit(kinds.PoolTimedOut(cluster=self.topology.cluster, role=role, waited_s=waited_s))
         side, phase = self._books.side_of(waiter.role, waiter.instance), self._hands.phase
         failure = self._hands.failures[side.role]
         sentence = shortage(self._books, self.topology, waiter, waited_s=waited_s, phase=phase, failure=failure)
@@ -213,14 +228,19 @@ class Leases(Units):
 
     def _refuse(self, *, is_new: bool = False) -> None:
         self._refuse_elsewhere()
-        if self._finishing is not None or (self._is_refusing and not is_going_on(self)):
-            self._counts.refused += 1
-            self._counts.in_line += is_new
-            state = "closed" if self._finishing is not None else "being drained"
-            raise PoolClosed(f"the pool of {self.topology.cluster!r} is {state}: it takes no new work")
-        if self._books.is_closing:
-            self._counts.refused += 1
-            raise PoolClosed(f"the pool of {self.topology.cluster!r} has failed: make a new one")
+        if self._finishing is not None:
+            state = "is closed: it takes no new work"
+        elif self._hands.is_orphaned:
+            state = "takes no new work: its Cluster was closed"
+        elif self._books.is_closing:
+            state = "has failed: make a new one"
+        elif self._is_refusing and not is_going_on(self):
+            state = "is being drained: it takes no new work"
+        else:
+            return
+        self._counts.refused += 1
+        self._counts.in_line += is_new
+        raise PoolClosed(f"the pool of {self.topology.cluster!r} {state}")
 
     def _refuse_elsewhere(self) -> None:
         if self._process != kernel.process.id:

@@ -29,7 +29,7 @@ class Rows(Protocol):
     def index(self, row: Row) -> None:
         """Make a row findable under its newest image too."""
 
-    def settle(self, row: Row) -> None:
+    def prune(self, row: Row) -> None:
         """Forget what a row no longer is."""
 
 
@@ -125,12 +125,13 @@ class Transaction:
         self.savepoints.clear()
         for row in rows:
             row.owner, row.pending = None, None
-            row.table.settle(row)
+            row.table.prune(row)
             _hand_over(row)
 
     def take(self, row: Row) -> None:
         """Hold a row that is free."""
         row.owner, row.pending = self, row.committed
+        self.waits_for = None  # Before its task runs again: whoever asks meanwhile would follow it in a circle.
         self.locked.append(row)
 
     def _would_wait_for_itself(self, row: Row) -> bool:

@@ -55,7 +55,7 @@ class Table:
             self._index.setdefault(entry, []).append(row)
             row.keys.add(entry)
 
-    def settle(self, row: Row) -> None:
+    def prune(self, row: Row) -> None:
         """Forget the keys that a row no longer has, and the row if it does not exist."""
         for entry in row.keys - self._entries(row.committed):
             rows = self._index.get(entry, [])

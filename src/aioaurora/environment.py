@@ -1,0 +1,63 @@
+"""Options from the environment, for what neither an argument nor a URL says.
+
+    AIOAURORA_URL=mysql://app@orders.cluster-abc123.us-east-1.rds.amazonaws.com/shop
+    AIOAURORA_PASSWORD=...
+    AIOAURORA_MAXSIZE=20
+
+    pool = await create_pool(**from_env(), minsize=2)
+
+Every option that a text can express is a variable: its name in capitals, after a prefix.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from aioaurora._core.keywords import without_aliases
+from aioaurora._core.written import from_environment, from_url
+from aioaurora.config import KINDS, said_by
+from aioaurora.pool_config import PoolConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_PREFIX = "AIOAURORA_"
+
+
+def from_env(
+    *args: Any, prefix: str | None = DEFAULT_PREFIX, environ: Mapping[str, str] | None = None, **options: Any
+) -> dict[str, Any]:
+    """Give keywords for `create_pool`: those that are passed here over those of a URL over those of the environment.
+
+    A variable that is empty says nothing. One whose name is nearly that of an option is refused; others are ignored, as
+    they may be somebody else's. `AIOAURORA_URL` counts where no URL and no host is passed, and wins over the others.
+
+    Args:
+        args: A URL, or aiomysql's positional arguments.
+        prefix: What the variables' names begin with. None: none is read.
+        environ: The variables; None: `os.environ`.
+        options: As for `create_pool`.
+
+    Raises:
+        ConfigurationError: A variable cannot be read; says which one, and never repeats a secret.
+    """
+    of_pools = get_type_hints(PoolConfig)
+    said = said_by(args, options, others=of_pools)
+    if prefix is None:
+        return said
+    kinds: dict[str, Any] = {**KINDS, **of_pools}
+    written = from_environment(os.environ if environ is None else environ, prefix, kinds)
+    url = written.pop("url", None)
+    if url is not None and "host" not in said:
+        written = _over(written, from_url(url, kinds))
+    return _over(written, said)
+
+
+def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    below, above = without_aliases(lower), without_aliases(upper)
+    if "credentials" in above:
+        below.pop("password", None)
+    if "host" in above:
+        below.pop("port", None)  # It was that of another host.
+    return {**below, **above}

@@ -1,0 +1,22 @@
+"""The example shop, served by uvicorn to real HTTP clients, through failovers; `nox -s shop` is the long version."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.shop import VARIANTS, broken_promises, run
+
+pytestmark = [pytest.mark.needs("mariadbd"), pytest.mark.timeout(60)]
+
+
+async def test_no_customer_sees_more_of_a_failover_than_a_wait(installed_once):
+    """No 500, no order lost or doubled, no write in the wrong place, and no 503 but while there is no writer."""
+    ours = VARIANTS[0]
+
+    outcome = await run(ours, clients=20, seconds=15, failovers=2, seed=3, engine="mariadb")
+
+    assert broken_promises(outcome) == []
+    assert [mode for _, _, mode in outcome.faults] == ["graceful", "crash"]
+    assert len(outcome.acknowledged) > 50
+    assert outcome.sold == len(outcome.stored) >= len(outcome.acknowledged)
+    assert max(outcome.first_orders_s) < 2.0
