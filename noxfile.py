@@ -17,6 +17,7 @@ OLDEST = {
     extra: PROJECT["project"]["optional-dependencies"][extra][0].partition(",")[0].replace(">=", "==")
     for extra in ("fastapi", "otel", "sqlalchemy")
 }
+OLDEST["otel-sdk"] = OLDEST["otel"].replace("-api", "-sdk")
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "virtualenv"
@@ -84,7 +85,7 @@ def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
 @nox.session
 def oldest(session: nox.Session) -> None:
     """Test what is for other packages on the oldest of them that we allow; `tests` and `system` have the newest."""
-    _install(session, "tests", also=(*OLDEST.values(), OLDEST["otel"].replace("-api", "-sdk")))
+    _install(session, "tests", also=tuple(OLDEST.values()))
     names = ["tests/fastapi", "tests/test_otel.py", "tests/test_otel_documents.py"]
     names += ["tests/test_sqlalchemy.py", "tests/test_sqlalchemy_units.py"]
     names += ["tests/system/test_web_servers.py", "tests/system/test_sqlalchemy_mariadb.py"]

@@ -261,17 +261,19 @@ async def test_series_of_what_is_gone_end(sim, pool, seen):
     assert set(seen.values("db.client.connection.count", "aioaurora.instance")) == {("db-2",)}
 
 
-async def test_a_late_heartbeat_is_a_suspicion(sim, pool, seen):
-    """Of one instance."""
-    await asyncio.sleep(3.0)
-    await sim.hang("db-1")
-    await asyncio.sleep(10.0)
-    await sim.heal()
-    await asyncio.sleep(1.0)
+async def test_a_late_heartbeat_is_a_suspicion(sim, seen, monkeypatch):
+    """Of one instance. No connection is open, whose age the kernel would tell in real time."""
+    async with following(sim, monkeypatch) as cluster:
+        seen.telemetry.watch(cluster)
+        await asyncio.sleep(3.0)
+        await sim.hang("db-1")
+        await asyncio.sleep(3.0)
+        await sim.heal()
+        await asyncio.sleep(3.0)
 
-    assert seen.values("aioaurora.suspicions", "aioaurora.cluster", "aioaurora.instance") == {("orders", "db-1"): 1}
-    assert seen.values("aioaurora.searches") == {(): 1}
-    assert seen.values("aioaurora.failover.duration") == {}
+        assert seen.values("aioaurora.suspicions", "aioaurora.cluster", "aioaurora.instance") == {("orders", "db-1"): 1}
+        assert seen.values("aioaurora.searches") == {(): 1}
+        assert seen.values("aioaurora.failover.duration") == {}
 
 
 async def test_lag_of_readers_is_told(sim, pool, seen):
@@ -551,9 +553,9 @@ def test_books_that_change_meanwhile_are_read_again():
 # --- the log --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_failover_of_a_thousand_connections_is_five_lines_with_telemetry(sim, monkeypatch, seen, caplog):
+async def test_a_failover_of_many_connections_is_five_lines_with_telemetry(sim, monkeypatch, seen, caplog):
     """As without (case 67)."""
-    async with pooled(sim, monkeypatch, connect_timeout=60, minsize=1000, maxsize=1000) as pool:
+    async with pooled(sim, monkeypatch, minsize=200, maxsize=200) as pool:
         seen.telemetry.watch(pool)
         with caplog.at_level(logging.INFO):
             await fail_over(sim)

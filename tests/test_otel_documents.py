@@ -34,7 +34,7 @@ async def emitted(monkeypatch):
     plain, prometheus = InMemoryMetricReader(), PrometheusMetricReader()
     provider = MeterProvider([plain, prometheus], shutdown_on_exit=False)
     try:
-        async with SimulatedCluster(3, engine="memory") as sim, pooled(sim, monkeypatch, maxsize=2) as pool:
+        async with SimulatedCluster(3, engine="memory") as sim, pooled(sim, monkeypatch, minsize=0, maxsize=2) as pool:
             Telemetry(meter_provider=provider).watch(pool, name="web")
             await everything(sim, pool)
             data = plain.get_metrics_data()
@@ -58,11 +58,17 @@ async def everything(sim, pool):
     await sim.lose_commit_answer(ending=Ending.RST)
     with contextlib.suppress(aioaurora.CommitOutcomeUnknown):
         await pool.run(lambda conn: run(conn, "INSERT INTO t VALUES (1)"))
+    await pool.clear()  # The age of a connection's last byte is told in real time by the kernel.
+    await asyncio.sleep(3.0)
+    await sim.hang()
+    await asyncio.sleep(3.0)
+    await sim.heal()
+    await sim.restart(down_for=1.0)
     async with pool.acquire(), pool.acquire():
         with contextlib.suppress(aioaurora.PoolTimeout):
             await pool.acquire(timeout=0.1)
-        await sim.failover(mode="blackhole", promote_after=20.0)
-        await asyncio.sleep(5.0)
+        await sim.failover(mode="crash", promote_after=3.0)
+        await asyncio.sleep(5.0)  # Whoever holds a connection does not look at it: it is cut.
     await pool.execute("SELECT 1")
     await asyncio.sleep(10.0)
 
