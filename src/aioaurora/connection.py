@@ -24,7 +24,7 @@ from aioaurora._core.observation import Mode, mode_of
 from aioaurora._core.statement import ends_transaction
 from aioaurora._core.verdict import Doubt, Scope, Work
 from aioaurora._io import wire
-from aioaurora._io.cursors import C, whole
+from aioaurora._io.cursors import WithCursors, whole
 from aioaurora._io.driver import SERVER_LOST, Command, Error, InterfaceError, Status, sentence_of
 from aioaurora._io.guarded import Guarded
 from aioaurora.errors import (
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from aioaurora._io.driver import Cursor, CursorContext
+    from aioaurora._io.driver import Cursor
     from aioaurora._io.life import Life
 
 _ASK = b"SELECT @@innodb_read_only, @@read_only"
@@ -65,7 +65,7 @@ async def _dial_again(connection: Connection) -> None:
     await connection.reopen()
 
 
-class Connection(Guarded):
+class Connection(WithCursors, Guarded):
     """A connection to one instance of a cluster, with aiomysql's interface.
 
     Attributes:
@@ -100,10 +100,6 @@ class Connection(Guarded):
         self._was_closed = False  # By its owner, since the ping under way began.
         self.bind(instance=self._host, role=None, epoch=0, generation=0)
         self._is_bound = False
-
-    def cursor(self, *cursors: type[C]) -> CursorContext[C]:
-        """Give a cursor: of the connection's class, or of one made of these."""
-        return super().cursor(*map(whole, cursors))
 
     def bind(self, *, instance: str, role: Role | None, epoch: int, generation: int) -> None:
         """Note what the role check has shown: it is in use now, and its end will be told."""

@@ -7,14 +7,16 @@ committed: an error that speaks of the last statement alone would have the calle
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from aioaurora._core.verdict import Work, doubt_of
-from aioaurora._io.driver import Cursor
+from aioaurora._io.driver import Connection, Cursor
 from aioaurora.errors import ConnectionLost, Outcome, OutcomeUnknown, WriterDemoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from aioaurora._io.driver import CursorContext
 
 C = TypeVar("C", bound=Cursor)
 
@@ -37,6 +39,20 @@ class _Whole(Cursor):
             if is_one or self._executed is None or not _may_write(query):
                 raise
             raise _partly(error) from error
+
+
+class WithCursors(Connection):
+    """A connection that gives such cursors."""
+
+    @overload
+    def cursor(self) -> CursorContext[Cursor]: ...
+
+    @overload
+    def cursor(self, *cursors: type[C]) -> CursorContext[C]: ...
+
+    def cursor(self, *cursors: type[Any]) -> CursorContext[Any]:
+        """Give a cursor: of the connection's class, or of one made of these."""
+        return super().cursor(*map(whole, cursors))
 
 
 def _may_write(query: str) -> bool:
