@@ -25,6 +25,8 @@ from aioaurora.otel import Telemetry
 from aioaurora.otel._readings import _read
 from aioaurora.otel._recorder import summary_of
 from aioaurora.simulator import Ending, SimulatedCluster
+from aioaurora.sqlalchemy import cluster_of
+from tests.engines import asked, engine_on
 from tests.pools import pooled, quiet, run
 from tests.virtual import following
 
@@ -482,6 +484,17 @@ async def test_a_cluster_without_a_pool_is_watched(sim, monkeypatch, seen):
         assert seen.values("aioaurora.topology.epoch") == {(): 1}
         pool_name = f"{sim.endpoint}:{sim.port}/shop"
         assert seen.values("db.client.connection.create_time", "db.client.connection.pool.name") == {(pool_name,): 1}
+
+
+async def test_statements_of_an_sqlalchemy_engine_are_watched(sim, monkeypatch, seen):
+    """Through its Cluster; those of the connection that it has already, too."""
+    async with engine_on(sim, monkeypatch) as engine:
+        await asked(engine, "SELECT 1")
+        seen.telemetry.watch(cluster_of(engine))
+        await asked(engine, "SELECT 2")
+
+        assert {span.name for span in seen.spans()} >= {"SELECT"}
+        assert ("db-1",) in seen.values("db.client.operation.duration", "aioaurora.instance")
 
 
 async def test_pools_have_names_of_their_own(sim, monkeypatch, seen):
