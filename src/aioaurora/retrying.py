@@ -56,7 +56,8 @@ class GoingOn:
     __slots__ = ("is_over", "outer", "pool")
 
     def __init__(self, pool: object) -> None:
-        self.pool, self.is_over = pool, False
+        self.pool: object = pool
+        self.is_over: bool = False
 
     def __enter__(self) -> None:
         self.outer: GoingOn | None = _innermost.get()

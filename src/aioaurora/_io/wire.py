@@ -17,7 +17,7 @@ from aioaurora._io.packets import ERR, HEADER, column_in, converter_in, error_in
 if TYPE_CHECKING:
     from typing import Any
 
-    from aioaurora._io.driver import StreamReader
+    from aioaurora._io.driver import Converter, StreamReader
 
 
 class OutOfStep(driver.InternalError):
@@ -54,7 +54,10 @@ class Result(driver.MySQLResult):
 
     affected_rows: int
     connection: Any
+    converters: list[tuple[str | None, Converter | None]]
+    description: tuple[tuple[Any, ...], ...] | None
     field_count: int
+    fields: list[driver.FieldDescriptorPacket]
     has_next: int
     rows: tuple[tuple[Any, ...], ...] | None
     server_status: int
