@@ -13,6 +13,7 @@ from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.util.concurrency import await_only
 
 from aioaurora._core.endpoint import EndpointKind
+from aioaurora._core.event import Withheld
 from aioaurora._core.sight import Sight, sight_of
 from aioaurora._io import kernel
 from aioaurora.cluster import Cluster
@@ -37,12 +38,15 @@ class Place:
     """What a connection of SQLAlchemy's pool has in the place of a slot in ours.
 
     Attributes:
+        epoch, generation: Of the cluster and of the instance, when it was opened.
         uses: How often it was checked out: tells one use from the next.
         idle_since: When it came back, on the loop's clock: the longer ago, the closer it is looked at.
         stale: Why it must not be used again; "" while it may.
         is_ending: The unit of work that it is in is about to end: the next COMMIT or ROLLBACK ends it.
     """
 
+    epoch: int
+    generation: int
     uses: int = 0
     idle_since: float = -math.inf
     stale: str = ""
@@ -69,6 +73,8 @@ class Followed:
         self._config: Config = _with_names(config)
         self.cluster: Cluster = Cluster(self._config)
         self._role: Role | None = None if config.instance else config.role or config.endpoint.default_role
+        self._observes: bool = config.follow == "observe"
+        self._told: set[str] = set()  # Of whose connections it was told that they are handed out all the same.
         self._seen: State | None = None
         self._sight = Sight()
 
@@ -96,7 +102,7 @@ class Followed:
         asked_until.set(None)  # It was for this one.
         left_s = None if deadline is None else max(deadline - asyncio.get_running_loop().time(), _LEAST_S)
         connection = await self.cluster.connect(timeout=left_s)
-        connection.slot = Place()
+        connection.slot = Place(connection.epoch, connection.generation)
         return connection
 
     def deadline(self, timeout_s: float | None = None) -> float:
@@ -105,17 +111,32 @@ class Followed:
 
     def is_sought(self) -> bool:
         """Tell whether only the end of a search can tell if a connection will do."""
-        return self.sight.is_sought and self._wanted is Role.WRITER
+        return self.sight.is_sought and self._wanted is Role.WRITER and not self._observes
 
     async def settled(self, deadline: float) -> None:
         """Wait for the end of the search."""
         await self.cluster._begun().seeker.settled(self._wanted, deadline=deadline)
 
     def flaw_of(self, connection: Connection) -> str:
-        """Say why a pooled connection is not to be handed out; "" if it is."""
-        return self.sight.unfitness(
-            self._wanted, connection.instance, epoch=connection.epoch, generation=connection.generation
-        )
+        """Say why a pooled connection is not to be handed out; "" if it is, or if the cluster is only observed."""
+        place, sight, instance = connection.slot, self.sight, connection.instance
+        known = sight.instances.get(instance)
+        if self._observes and not place.epoch and known is not None:  # It was opened before the cluster was known.
+            place.epoch, place.generation = sight.epoch, known.generation
+        why = sight.unfitness(self._wanted, instance, epoch=place.epoch, generation=place.generation)
+        if not self._observes:
+            return why
+        self._withhold(instance, why)
+        return ""
+
+    def _withhold(self, instance: str, why: str) -> None:
+        """Tell once for each instance what is not done as the cluster is only observed."""
+        if not why:
+            self._told.discard(instance)
+        elif instance not in self._told:
+            self._told.add(instance)
+            cluster = self.cluster.topology.cluster
+            self.cluster._events.emit(Withheld(cluster=cluster, what="expire", instance=instance, count=1, why=why))
 
     @property
     def _wanted(self) -> Role | None:
