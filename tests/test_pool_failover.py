@@ -11,6 +11,7 @@ from aioaurora import errors, events
 from aioaurora.errors import Role
 from aioaurora.simulator import SimulatedCluster
 from tests.pools import assert_balanced, pooled, quiet, run, told
+from tests.virtual import until
 
 
 @pytest.fixture
@@ -18,13 +19,6 @@ async def sim():
     """Three instances, of which db-1 is the writer."""
     async with SimulatedCluster(3, engine="memory") as started:
         yield started
-
-
-async def until(fact, within_s=5.0):
-    """Wait until something is so."""
-    async with asyncio.timeout(within_s):
-        while not fact():
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.loops

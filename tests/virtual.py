@@ -44,6 +44,13 @@ class SimulatedNames:
         """Nothing is held."""
 
 
+async def until(fact, within_s=5.0):
+    """Wait until something is so."""
+    async with asyncio.timeout(within_s):
+        while not fact():
+            await asyncio.sleep(0.01)
+
+
 @contextlib.asynccontextmanager
 async def following(sim: SimulatedCluster, monkeypatch, **options) -> AsyncIterator[aioaurora.Cluster]:
     """Enter a Cluster that follows a simulated one."""
