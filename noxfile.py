@@ -71,7 +71,10 @@ def tests(session: nox.Session) -> None:
 def system(session: nox.Session) -> None:
     """Test against real servers, on real time."""
     _install(session, "system")
-    session.run("pytest", *(session.posargs or ["tests/system"]))
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+    else:
+        session.run("python", "tests/side_by_side.py", "tests/system")
 
 
 @nox.session(name="aiomysql-suite")
@@ -88,7 +91,6 @@ def oldest(session: nox.Session) -> None:
     _install(session, "tests", also=tuple(OLDEST.values()))
     names = ["tests/fastapi", "tests/test_otel.py", "tests/test_otel_documents.py"]
     names += ["tests/test_sqlalchemy.py", "tests/test_sqlalchemy_units.py"]
-    names += ["tests/system/test_web_servers.py", "tests/system/test_sqlalchemy_mariadb.py"]
     session.run("pytest", *(session.posargs or names))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import random
 import shutil
 import signal
 import socket
@@ -63,7 +64,8 @@ def _die_with_parent() -> None:
 
 
 def _free_port() -> int:
-    for port in range(23310, 32000, 7):
+    ports = range(23310, 32000, 7)
+    for port in random.sample(ports, len(ports)):  # Others may be looking for one at this moment.
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 HERE = pathlib.Path(__file__).parent
@@ -45,9 +46,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="aa-") as temporary:
         place = pathlib.Path(temporary)
         suite = _unpacked(place)
-        with private_mariadb(place / "db", _tls_of(suite)) as server:
-            status = _run(suite, server.port, FILES)
-            return _run(suite, server.port, POOL_FILES, "-p", "pool_plugin", *_deselected()) or status
+        with ThreadPoolExecutor(max_workers=2) as workers:
+            connections = workers.submit(_run, suite, place / "db", FILES)
+            pools = workers.submit(_run, suite, place / "other", POOL_FILES, "-p", "pool_plugin", *_deselected())
+            return connections.result() or pools.result()
 
 
 def _unpacked(place: pathlib.Path) -> pathlib.Path:
@@ -71,17 +73,22 @@ def _deselected() -> list[str]:
     return [f"--deselect=tests/test_pool.py::{name}[{kind}]" for name in DIFFERENT for kind in kinds]
 
 
-def _run(suite: pathlib.Path, port: int, names: list[str], *options: str) -> int:
-    files = [suite / "tests" / f"{name}.py" for name in names]
-    print(f"aiomysql {version('aiomysql')}, PyMySQL {version('PyMySQL')}, {len(files)} files", flush=True)
+def _run(suite: pathlib.Path, place: pathlib.Path, names: list[str], *options: str) -> int:
+    files = [str(suite / "tests" / f"{name}.py") for name in names]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), *sys.path]),
         "MYSQL_ROOT_PASSWORD": "",
     }
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # The suite brings its own way to run coroutines.
     command = [sys.executable, "-m", "pytest", "-p", "plugin", "-q", "-p", "no:cacheprovider"]
-    command += ["--mysql-address", f"127.0.0.1:{port}", *map(str, files), *options, *sys.argv[1:]]
-    return subprocess.run(command, cwd=suite, env=environment, check=False).returncode
+    command += [*files, *options, *sys.argv[1:]]
+    with private_mariadb(place, _tls_of(suite)) as server, tempfile.TemporaryFile() as told:
+        command += ["--mysql-address", f"127.0.0.1:{server.port}"]
+        status = subprocess.run(command, cwd=suite, env=environment, stdout=told, stderr=told, check=False).returncode
+        told.seek(0)
+        versions = f"aiomysql {version('aiomysql')}, PyMySQL {version('PyMySQL')}, {len(files)} files"
+        print(f"{versions}\n{told.read().decode(errors='replace')}", flush=True)
+    return status
 
 
 if __name__ == "__main__":
