@@ -46,9 +46,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="aa-") as temporary:
         place = pathlib.Path(temporary)
         suite = _unpacked(place)
-        with ThreadPoolExecutor(max_workers=2) as workers:
-            connections = workers.submit(_run, suite, place / "db", FILES)
-            pools = workers.submit(_run, suite, place / "other", POOL_FILES, "-p", "pool_plugin", *_deselected())
+        with (
+            private_mariadb(place / "db", _tls_of(suite)) as one,
+            private_mariadb(place / "other", _tls_of(suite)) as other,
+            ThreadPoolExecutor(max_workers=2) as workers,
+        ):
+            connections = workers.submit(_run, suite, one.port, FILES)
+            pools = workers.submit(_run, suite, other.port, POOL_FILES, "-p", "pool_plugin", *_deselected())
             return connections.result() or pools.result()
 
 
@@ -73,7 +77,7 @@ def _deselected() -> list[str]:
     return [f"--deselect=tests/test_pool.py::{name}[{kind}]" for name in DIFFERENT for kind in kinds]
 
 
-def _run(suite: pathlib.Path, place: pathlib.Path, names: list[str], *options: str) -> int:
+def _run(suite: pathlib.Path, port: int, names: list[str], *options: str) -> int:
     files = [str(suite / "tests" / f"{name}.py") for name in names]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), *sys.path]),
@@ -81,9 +85,8 @@ def _run(suite: pathlib.Path, place: pathlib.Path, names: list[str], *options: s
     }
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # The suite brings its own way to run coroutines.
     command = [sys.executable, "-m", "pytest", "-p", "plugin", "-q", "-p", "no:cacheprovider"]
-    command += [*files, *options, *sys.argv[1:]]
-    with private_mariadb(place, _tls_of(suite)) as server, tempfile.TemporaryFile() as told:
-        command += ["--mysql-address", f"127.0.0.1:{server.port}"]
+    command += ["--mysql-address", f"127.0.0.1:{port}", *files, *options, *sys.argv[1:]]
+    with tempfile.TemporaryFile() as told:
         status = subprocess.run(command, cwd=suite, env=environment, stdout=told, stderr=told, check=False).returncode
         told.seek(0)
         versions = f"aiomysql {version('aiomysql')}, PyMySQL {version('PyMySQL')}, {len(files)} files"
