@@ -67,6 +67,10 @@ def _plain(sim: SimulatedCluster) -> dict[str, str]:
     }
 
 
+def _plain_sqlalchemy(sim: SimulatedCluster) -> dict[str, str]:
+    return {"DATABASE_URL": f"mysql+aiomysql{sim.url.removeprefix('mysql')}"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One way to write the shop.
@@ -87,6 +91,7 @@ VARIANTS = (
     Variant(name="aioaurora", app="shop:app", environment=_ours),
     Variant(name="aioaurora under SQLAlchemy", app="sqlalchemy_shop:app", environment=_under_sqlalchemy),
     Variant(name="plain aiomysql", app="plain_shop:app", environment=_plain),
+    Variant(name="plain mysql+aiomysql", app="plain_sqlalchemy_shop:app", environment=_plain_sqlalchemy),
 )
 
 
