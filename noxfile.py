@@ -119,7 +119,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def shop(session: nox.Session) -> None:
-    """Load the example shop, and one on plain aiomysql, through four failovers: two and a half minutes. Not in CI."""
+    """Load the example shop, that over SQLAlchemy, and both without us: five minutes. Not in CI."""
     _install(session, "system")
     session.run("python", "tests/benchmarks/shop.py", *session.posargs)
 

@@ -53,8 +53,9 @@ def tell_what_handlers_raise() -> None:
         try:
             return await call(**options)
         except Exception as error:
-            number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-            print(number, type(error).__name__, file=sys.stderr, flush=True)
+            cause = getattr(error, "orig", None) or error  # SQLAlchemy's errors have the driver's in them.
+            number = cause.args[0] if cause.args and isinstance(cause.args[0], int) else 0
+            print(number, type(cause).__name__, file=sys.stderr, flush=True)
             raise
 
     fastapi.routing.run_endpoint_function = told

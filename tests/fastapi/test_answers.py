@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI, WebSocket
 from fastapi.responses import PlainTextResponse
 from pymysql import err
+from sqlalchemy import exc
 
 from aioaurora import errors
 from aioaurora import fastapi as aurora
@@ -90,6 +91,38 @@ async def test_what_is_not_ours_is_the_applications(error):
     assert (response.status_code, response.text) == (500, "Internal Server Error")
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after", "outcome"),
+    [
+        (errors.WriterUnavailable("sought", waited_s=0, retry_after_s=2.1), 503, "3", None),
+        (errors.NoReader("none", waited_s=1), 503, "1", None),
+        (errors.ConnectionLost("db-1", epoch=1, outcome=errors.Outcome.ROLLED_BACK), 503, "1", "rolled_back"),
+        (errors.CommitOutcomeUnknown("db-1", epoch=1, outcome=errors.Outcome.UNKNOWN), 503, None, "unknown"),
+        (err.OperationalError(1213, "Deadlock"), 409, "1", "rolled_back"),
+        (err.IntegrityError(1062, "Duplicate entry"), 500, None, None),
+        (errors.ConfigurationError("no"), 500, None, None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+async def test_what_sqlalchemy_has_wrapped_is_answered_as_what_is_inside(error, status, retry_after, outcome):
+    """Of its own sentence, which shows the statement and its parameters, nothing is told."""
+    app = FastAPI()
+    aurora.install(app)
+
+    @app.get("/")
+    async def fail() -> None:
+        raise exc.DBAPIError.instance("SELECT secret", {}, error, err.MySQLError)
+
+    async with served(app) as shop:
+        response = await shop.get("/")
+
+    assert (response.status_code, response.headers.get("Retry-After")) == (status, retry_after)
+    assert "secret" not in response.text
+    assert "db-1" not in response.text
+    if status != 500:
+        assert response.json().get("outcome") == outcome
+
+
 async def test_an_application_may_answer_otherwise():
     """A handler for a narrower class wins."""
     app = FastAPI()
@@ -102,6 +135,28 @@ async def test_an_application_may_answer_otherwise():
     @app.get("/")
     async def fail() -> None:
         raise errors.WriterUnavailable("sought", waited_s=0, retry_after_s=0.3)
+
+    async with served(app) as shop:
+        assert (await shop.get("/")).text == "sorry"
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_what_is_not_ours_reaches_the_applications_handler_of_a_wider_class(is_async):
+    """Ours for DBAPIError must not stand between an error of SQLAlchemy's and who was to answer it."""
+    app = FastAPI()
+    aurora.install(app)
+
+    async def sorry(_request, _error):
+        return PlainTextResponse("sorry", status_code=400)
+
+    def sorry_in_a_thread(_request, _error):
+        return PlainTextResponse("sorry", status_code=400)
+
+    app.add_exception_handler(exc.SQLAlchemyError, sorry if is_async else sorry_in_a_thread)
+
+    @app.get("/")
+    async def fail() -> None:
+        raise exc.DBAPIError.instance("SELECT 1", {}, err.IntegrityError(1062, "Duplicate entry"), err.MySQLError)
 
     async with served(app) as shop:
         assert (await shop.get("/")).text == "sorry"

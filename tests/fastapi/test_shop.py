@@ -1,4 +1,4 @@
-"""The example shop: what its customers can do, and what they are told."""
+"""The example shop, ours and that over SQLAlchemy: what its customers can do, and what they are told."""
 
 from __future__ import annotations
 
@@ -8,29 +8,37 @@ import sys
 
 import pytest
 
+from tests.engines import url_of
 from tests.fastapi.served import served
 
-SHOP = pathlib.Path(__file__).parents[2] / "docs/how-to/fastapi/shop.py"
+SHOPS = pathlib.Path(__file__).parents[2] / "docs/how-to/fastapi"
 ORDER = {"product": 1, "quantity": 2}
 
 
-@pytest.fixture
-async def shop(sim, monkeypatch):
+@pytest.fixture(params=["shop", "sqlalchemy_shop"])
+async def shop(request, sim, monkeypatch):
     """The shop, open."""
     said = sim.connect_options()
+    url = url_of(sim, nameservers=said["nameservers"][0], instance_pattern=said["instance_pattern"])
+    monkeypatch.setenv("DATABASE_URL", url.render_as_string(hide_password=False))
     monkeypatch.setenv("AIOAURORA_URL", sim.url)
     monkeypatch.setenv("AIOAURORA_NAMESERVERS", said["nameservers"][0])
     monkeypatch.setenv("AIOAURORA_INSTANCE_PATTERN", said["instance_pattern"])
-    spec = importlib.util.spec_from_file_location("example_shop", SHOP)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "example_shop", module)
-    spec.loader.exec_module(module)
+    module = _loaded(request.param, monkeypatch)
     await sim.execute("DROP TABLE orders")
-    for statement in module.TABLES:
+    for statement in _loaded("shop", monkeypatch).TABLES:
         await sim.execute(statement)
     await sim.execute("INSERT INTO products (id, name, stock) VALUES (1, 'a lamp', 3)")
     async with served(module.app) as running:
         yield running
+
+
+def _loaded(name, monkeypatch):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", SHOPS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
 
 
 async def _placed(shop, key, **order):
@@ -75,3 +83,15 @@ async def test_the_catalogue_shows_what_was_restocked(shop):
     assert (await shop.client.put("/products/1/stock?quantity=9")).status_code == 200
     assert (await shop.client.put("/products/2/stock?quantity=9")).status_code == 404
     assert (await shop.get("/products")).json() == [{"id": 1, "name": "a lamp", "stock": 9}]
+
+
+async def test_while_there_is_no_writer_customers_are_told_when_to_come_back(shop, sim):
+    """Who came first, after a wait; who comes later, at once; and the catalogue can be read."""
+    await shop.get("/orders/k1")
+    await sim.crash()
+
+    answers = [await _placed(shop, "k1"), await _placed(shop, "k1"), await shop.get("/orders/k1")]
+
+    assert [(each.status_code, each.headers.get("Retry-After")) for each in answers] == [(503, "1")] * 3
+    assert [each.json()["detail"] for each in answers[1:]] == ["there is no writer yet"] * 2
+    assert (await shop.get("/products")).status_code == 200

@@ -1,4 +1,4 @@
-"""The example shop, served by uvicorn to real HTTP clients, through failovers; `nox -s shop` is the long version."""
+"""The example shops, served by uvicorn to real HTTP clients, through failovers; `nox -s shop` is the long version."""
 
 from __future__ import annotations
 
@@ -18,5 +18,17 @@ async def test_no_customer_sees_more_of_a_failover_than_a_wait(installed_once):
     assert broken_promises(outcome) == []
     assert [mode for _, _, mode in outcome.faults] == ["graceful", "crash"]
     assert len(outcome.acknowledged) > 50
+    assert outcome.sold == len(outcome.stored) >= len(outcome.acknowledged)
+    assert max(outcome.first_orders_s) < 2.0
+
+
+async def test_nor_does_a_customer_of_the_shop_over_sqlalchemy(installed_once):
+    """The same promises, through one failover."""
+    under_sqlalchemy = VARIANTS[1]
+
+    outcome = await run(under_sqlalchemy, clients=20, seconds=8, failovers=1, seed=4, engine="mariadb")
+
+    assert broken_promises(outcome) == []
+    assert len(outcome.acknowledged) > 20
     assert outcome.sold == len(outcome.stored) >= len(outcome.acknowledged)
     assert max(outcome.first_orders_s) < 2.0

@@ -5,17 +5,22 @@
     the transaction met another one (1213, 1205)            409, Retry-After
     anything else                                           not ours: raised on, which makes it a 500
 
+What SQLAlchemy has wrapped is answered as what is inside.
+
 The sentences are fixed: an error's own names hosts and instances, which are none of a client's business.
 """
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pymysql import err
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
@@ -62,6 +67,7 @@ class Answer:
 
 def answer_to(error: BaseException) -> Answer | None:
     """Say what a client is to be told of an error; None: it is the application's own affair."""
+    error = _unwrapped(error)
     outcome = getattr(error, "outcome", None)
     match error:
         case OutcomeUnknown() | TransactionLost(outcome=Outcome.UNKNOWN):
@@ -91,13 +97,24 @@ def exception_handlers() -> dict[Any, Any]:
 
     They answer 503 and 409 as above, and close WebSockets with 1013. All other errors are raised on.
     """
-    return {AioauroraError: _answered, err.OperationalError: _answered}
+    handlers: dict[Any, Any] = {AioauroraError: _answered, err.OperationalError: _answered}
+    with contextlib.suppress(ImportError):  # Who has no SQLAlchemy meets none of its errors.
+        from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
+        handlers[DBAPIError] = _answered
+    return handlers
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """Give the driver's error that SQLAlchemy has put into one of its own: `DBAPIError.orig`."""
+    inner = getattr(error, "orig", None)
+    return inner if isinstance(inner, err.MySQLError) else error
 
 
 async def _answered(connection: Request | WebSocket, error: Exception) -> Response | None:
     answer = answer_to(error)
     if answer is None:
-        raise error
+        return await _answered_otherwise(connection, error)
     _log.debug(
         "aioaurora.request.refused",
         extra={"aurora_status": answer.status, "aurora_path": connection.scope["path"], "aurora_error": str(error)},
@@ -106,6 +123,19 @@ async def _answered(connection: Request | WebSocket, error: Exception) -> Respon
         await connection.close(_TRY_AGAIN_LATER)
         return None
     return _response(answer, http_version=connection.scope.get("http_version", "1.1"))
+
+
+async def _answered_otherwise(connection: Request | WebSocket, error: Exception) -> Response | None:
+    """Let the application's handler of a wider class answer, which ours has kept from it; else raise on."""
+    handlers = connection.app.exception_handlers
+    for kind in type(error).__mro__:
+        handler = handlers.get(kind)
+        if handler in {None, _answered} or kind is Exception:  # That for Exception is asked when it is raised on.
+            continue
+        if inspect.iscoroutinefunction(handler):
+            return await handler(connection, error)  # type: ignore[no-any-return]
+        return await run_in_threadpool(handler, connection, error)
+    raise error
 
 
 def _response(answer: Answer, *, http_version: str) -> Response:
