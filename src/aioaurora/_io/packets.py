@@ -109,7 +109,7 @@ def parsed(data: bytes, sequence: int, rows: list[tuple[Any, ...]], result: driv
         except Exception:  # noqa: BLE001 - A converter's, or a row without its last columns: told below.
             at = -1
         if at != end:  # aiomysql knows what to make of a row without its last columns; or raises once more.
-            row = list(result._read_row_from_packet(MysqlPacket(data[position + HEADER : end], "")))  # noqa: SLF001 - As above.
+            row = list(result._read_row_from_packet(MysqlPacket(data[position + HEADER : end], "")))  # noqa: SLF001 - aiomysql's own name for it.
         add_row(tuple(row))
         position = end
         sequence = (sequence + 1) & 0xFF
