@@ -12,7 +12,7 @@ from pymysql import err
 
 from aioaurora._core import event as kinds
 from aioaurora._core.endpoint import EndpointKind
-from aioaurora._core.failover import InstanceLost, Observed, Searching, Unreached, lease_target
+from aioaurora._core.failover import Observed, Searching, Unreached, lease_target
 from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.selection import Chosen, Hopeless, chosen
 from aioaurora._core.silence import OUR_LATENESS_S
@@ -277,9 +277,11 @@ class Seeker:
 
     def _failed(self, choice: Chosen, dial: Dial[S], error: Exception) -> None:
         # What the server says to this session (no such database, a bad init_command) tells nothing of it.
-        if dial.blames(error) and scope_of(errno_of(error) or 0) is not Scope.STATEMENT:
-            instance = choice.instance
-            self._monitor.tell(InstanceLost(instance.id, instance.generation, sentence_of(error)))
+        if scope_of(errno_of(error) or 0) is Scope.STATEMENT:
+            return
+        news = dial.news(error, choice.instance, heard_at=self._monitor.last_sign_of(choice.instance.id))
+        if news is not None:
+            self._monitor.tell(news)
 
     def _told_of_fallback(self, choice: Chosen) -> None:
         if choice.is_fallback:

@@ -1,0 +1,51 @@
+"""A clock on the test's loop: for how long it served nobody else, whatever other programs took of the processor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pathlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_EVERY_S = 0.002
+
+
+class Ticker:
+    """Wakes up all the time, and notes when that came late.
+
+    Attributes:
+        worst_s: By how much at most, less what this thread stood in line for a processor that others had.
+    """
+
+    def __init__(self) -> None:
+        self.worst_s = 0.0
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due, in_line = loop.time() + _EVERY_S, _in_line_s()
+            await asyncio.sleep(_EVERY_S)
+            self.worst_s = max(self.worst_s, loop.time() - due - (_in_line_s() - in_line))
+
+
+@contextlib.asynccontextmanager
+async def ticking() -> AsyncIterator[Ticker]:
+    """Watch the loop until the end of the block."""
+    ticker = Ticker()
+    task = asyncio.create_task(ticker.run())
+    try:
+        yield ticker
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def _in_line_s() -> float:
+    with contextlib.suppress(OSError):
+        _, in_line_ns, _ = pathlib.Path("/proc/thread-self/schedstat").read_text().split()
+        return int(in_line_ns) / 1e9
+    return 0.0
