@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pathlib
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,11 +26,10 @@ class Ticker:
 
     async def run(self) -> None:
         """Tick until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
-            due, in_line = loop.time() + _EVERY_S, _in_line_s()
+            due = undisturbed_s() + _EVERY_S
             await asyncio.sleep(_EVERY_S)
-            self.worst_s = max(self.worst_s, loop.time() - due - (_in_line_s() - in_line))
+            self.worst_s = max(self.worst_s, undisturbed_s() - due)
 
 
 @contextlib.asynccontextmanager
@@ -44,8 +44,9 @@ async def ticking() -> AsyncIterator[Ticker]:
         await asyncio.wait({task})
 
 
-def _in_line_s() -> float:
+def undisturbed_s() -> float:
+    """Give a time of this thread that stands still while it is in line for a processor that others have."""
     with contextlib.suppress(OSError):
         _, in_line_ns, _ = pathlib.Path("/proc/thread-self/schedstat").read_text().split()
-        return int(in_line_ns) / 1e9
-    return 0.0
+        return time.monotonic() - int(in_line_ns) / 1e9
+    return time.monotonic()
