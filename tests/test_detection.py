@@ -94,7 +94,7 @@ async def test_queries_on_a_silent_engine_end_at_stall_timeout_in_one_stroke(sim
     """At the defaults: 15 s after the last sign of life, and not before."""
     loop = asyncio.get_running_loop()
     async with following(sim, monkeypatch, listeners=[log]) as cluster:
-        waiting = await busy(cluster, 50)
+        waiting = await busy(cluster, 20)
         silent_from = loop.time()
         await sim.hang()
 
@@ -103,15 +103,15 @@ async def test_queries_on_a_silent_engine_end_at_stall_timeout_in_one_stroke(sim
     assert {at for at, _ in ended} == {ended[0][0]}
     assert 14.0 <= ended[0][0] - silent_from <= 15.1
     assert {outcome for _, outcome in ended} == {Outcome.ROLLED_BACK}
-    assert [event.count for event in log.of(events.StatementsAborted)] == [50]
+    assert [event.count for event in log.of(events.StatementsAborted)] == [20]
 
 
-@pytest.mark.parametrize("promote_after", [2.0, 6.0, 12.0])
+@pytest.mark.parametrize("promote_after", [2.0, 12.0])
 async def test_queries_on_a_silent_engine_end_when_another_writer_is_verified(sim, monkeypatch, log, promote_after):
     """At once, and the promotion is seen within a search interval."""
     loop = asyncio.get_running_loop()
     async with following(sim, monkeypatch, listeners=[log]) as cluster:
-        waiting = await busy(cluster, 50)
+        waiting = await busy(cluster, 20)
         await sim.failover("blackhole", promote_after=promote_after, returns_after=30)
         promoted_at = loop.time()
 
@@ -141,7 +141,7 @@ async def test_a_promotion_that_only_a_readers_rows_tell_of_ends_the_wait(sim, m
         await sim.heal()
 
 
-@pytest.mark.parametrize("silent_for", [2.0, 8.0, 13.0])
+@pytest.mark.parametrize("silent_for", [2.0, 12.0])
 async def test_a_silence_that_ends_costs_nobody_anything(sim, monkeypatch, log, silent_for):
     """As while an instance is patched (case 53): queries go on, idle connections too, and none is opened anew."""
     async with pooled(sim, monkeypatch, listeners=[log], minsize=8, maxsize=8) as pool:
@@ -216,7 +216,7 @@ async def test_a_query_that_runs_for_an_hour_is_never_killed(sim, monkeypatch, l
     """Case 35. Asked less often than by default only to save time: how long a query runs is looked at nowhere."""
     monkeypatch.setattr("aioaurora.simulator.core._FRESH_EVERY_S", 60.0)
     async with (
-        following(sim, monkeypatch, listeners=[log], heartbeat_interval=10, refresh_interval=60) as cluster,
+        following(sim, monkeypatch, listeners=[log], heartbeat_interval=30, refresh_interval=120) as cluster,
         cluster.connect() as connection,
     ):
         await connection.query("SELECT SLEEP(3600)")
@@ -224,7 +224,7 @@ async def test_a_query_that_runs_for_an_hour_is_never_killed(sim, monkeypatch, l
         assert log.of(*ALARMS, events.InstanceSuspected) == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_a_loop_that_stands_still_is_no_failover(sim, monkeypatch, log, seed):
     """Case 36: for 5 s, ten times, in the middle of whatever: nobody is suspected, and no connection is closed."""
     chance = random.Random(seed)
@@ -300,7 +300,7 @@ async def test_a_swamped_instance_keeps_its_connections(sim, monkeypatch, log):
         await sim.heal()
 
 
-@pytest.mark.parametrize("latency_s", [0.1, 0.5, 1.2])
+@pytest.mark.parametrize("latency_s", [0.1, 1.2])
 async def test_a_slow_network_is_no_failover(sim, monkeypatch, log, latency_s):
     """Each answer is late, for minutes, and log-ins too: suspected once at most, until it is known."""
     async with pooled(sim, monkeypatch, listeners=[log], minsize=4, maxsize=8, reader_minsize=2) as pool:

@@ -15,10 +15,10 @@ _EVERY_S = 0.002
 
 
 class Ticker:
-    """Wakes up all the time, and notes when that came late.
+    """Wakes up all the time, and notes what was done in between.
 
     Attributes:
-        worst_s: By how much at most, less what this thread stood in line for a processor that others had.
+        worst_s: Seconds of work at most, by the clock that runs while this thread has a processor.
     """
 
     def __init__(self) -> None:
@@ -27,9 +27,9 @@ class Ticker:
     async def run(self) -> None:
         """Tick until cancelled."""
         while True:
-            due = undisturbed_s() + _EVERY_S
+            before = time.thread_time()
             await asyncio.sleep(_EVERY_S)
-            self.worst_s = max(self.worst_s, undisturbed_s() - due)
+            self.worst_s = max(self.worst_s, time.thread_time() - before)
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 # To end a connection takes some 0.2 ms, and as much again in the next turn of the loop, for whoever waited on it.
-AT_A_TIME = 25
+AT_A_TIME = 16
 
 
 class Slices:
