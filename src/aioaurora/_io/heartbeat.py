@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -74,7 +75,7 @@ class Heartbeat:
         self._session: Session | None = None
         self._nudged = asyncio.Event()
         self._beside: Dial[Session] | None = None
-        self.heard_at = 0.0  # When it answered last.
+        self.heard_at = -math.inf  # When it answered last.
         self._opened_at = 0.0
         self._quiet: Quiet | None = None  # While it owes an answer, on whatever connection.
         self._view_due_at = 0.0

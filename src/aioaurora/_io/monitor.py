@@ -7,6 +7,7 @@ carried out here at once. One root task owns every heartbeat, so that `close` ma
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, assert_never
 
@@ -205,7 +206,7 @@ class Monitor:
     def last_sign_of(self, instance_id: str) -> float:
         """Give the loop time at which the last byte of an instance arrived on any connection to it."""
         heartbeat = self._heartbeats.get(instance_id)
-        heard_at = 0.0 if heartbeat is None else heartbeat.heard_at
+        heard_at = -math.inf if heartbeat is None else heartbeat.heard_at
         return max(heard_at, self._loop.time() - self._held.silent_for_s(instance_id))
 
     def killed(self, instance_id: str, thread_id: int) -> None:
