@@ -71,24 +71,33 @@ class Lookout:
             self._is_out = False
 
     async def mind(self) -> None:
-        """Ask whom DNS calls the writer, for as long as it is another than ours, and nobody else could tell."""
+        """Ask whom DNS calls the writer, if it has moved to another than ours, and nobody else could tell.
+
+        Once that one has answered it is not asked again: DNS may be late, for a whole fleet at once.
+        """
+        dealt_with = ""
         while True:
             await asyncio.sleep(self._every_s)
-            if self._around.is_alone and (other := await self._contradicting()) is not None:
-                await self._ask(Place(other.host, other.port), with_view=True)
+            name = await self._target() if self._around.is_alone else None
+            other = self._other(name) if name != dealt_with else None
+            if name is not None and (other is None or await self._ask(Place(other.host, other.port), with_view=True)):
+                dealt_with = name
 
-    async def _contradicting(self) -> Instance | None:
-        """Give the instance that the cluster endpoint leads to, if that is not the writer."""
-        topology = self._around.topology
-        if topology.endpoint.kind is not EndpointKind.CLUSTER:
+    async def _target(self) -> str | None:
+        """Give the name of the instance that the cluster endpoint leads to; None: nobody says."""
+        endpoint = self._around.topology.endpoint
+        if endpoint.kind is not EndpointKind.CLUSTER:
             return None
         deadline = asyncio.get_running_loop().time() + self._every_s
         with contextlib.suppress(ResolveError):
-            name = await self._resolver.canonical(topology.endpoint.host, deadline=deadline)
-            return next(
-                (each for each in topology.instances if each.host == name and each.id != topology.writer_id), None
-            )
+            return await self._resolver.canonical(endpoint.host, deadline=deadline)
         return None
+
+    def _other(self, name: str | None) -> Instance | None:
+        """Give the instance of that name, if it is not the writer."""
+        topology = self._around.topology
+        others = (each for each in topology.instances if each.id != topology.writer_id)
+        return next((each for each in others if each.host == name), None)
 
     def _places(self) -> list[Place]:
         """Give the endpoints that are no instance's own name."""
@@ -98,11 +107,12 @@ class Lookout:
         known = {Place(each.host, each.port) for each in topology.instances}
         return [place for place in places if place is not None and place not in known]
 
-    async def _ask(self, place: Place, *, with_view: bool = False) -> None:
+    async def _ask(self, place: Place, *, with_view: bool = False) -> bool:
+        """Ask whoever is there, and tell what it said; False: nobody answered."""
         try:
             dialled = await self._dialer.start(place, self._dialer.bare).wait()
         except (err.MySQLError, OSError):
-            return  # A name that leads nowhere tells nothing of any instance.
+            return False  # A name that leads nowhere tells nothing of any instance.
         observation, session = dialled.observation, dialled.session
         try:
             if with_view:  # Its rows count where two say that they are the writer.
@@ -110,7 +120,8 @@ class Lookout:
                     seen = await probe(session, plain=bool(self._dialer.is_plain), with_view=True)
                 observation = replace(seen, thread_id=observation.thread_id)
         except (err.MySQLError, OSError):
-            return
+            return False
         finally:
             session.close()
         self._around.tell(Observed(observation))
+        return True
