@@ -32,8 +32,8 @@ def table(measured: Sequence[Figure], columns: Sequence[str]) -> list[list[str]]
         here = [each for each in measured if (each.part, each.what) == (part, what)]
         shown = [found(here, part, what, who) for who in used]
         cells = [cell(each) if each else "" for each in shown]
-        repeats = ", ".join(dict.fromkeys(_repeats(each) for each in shown if each))
-        rows.append([label(here), *cells, ", ".join(filter(None, map(bound, here))), repeats])
+        bounds = ", ".join(filter(None, map(bound, here)))
+        rows.append([label(here), *cells, bounds, ", ".join(dict.fromkeys(repeats(each) for each in shown if each))])
     return rows
 
 
@@ -74,7 +74,8 @@ def number(value: float, unit: str) -> str:
     return f"{value:.3g}"
 
 
-def _repeats(figure: Figure) -> str:
+def repeats(figure: Figure) -> str:
+    """Say how often it was measured, and how many values each repeat gave."""
     return f"{figure.repeats}" + (f" x {figure.per_repeat}" if figure.per_repeat > 1 else "")
 
 
