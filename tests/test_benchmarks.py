@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import socket
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.benchmarks import asking, figures, page, plots, tables
+from tests.benchmarks import asking, figures, machine, page, paired, plots, tables
+from tests.benchmarks import failover as failover_part
 from tests.benchmarks.figures import Figure, Verdict
 
 
@@ -217,6 +220,49 @@ def test_the_page_is_what_was_measured():
     """Figures are not changed by hand, and never without their plots."""
     for path, text in page.made(page.Run.read()).items():
         assert path.read_text() == text, f"{path.name}: run `nox -s bench -- page`"
+
+
+# --- how it is measured ---------------------------------------------------------------------------------------------
+
+
+async def test_sides_are_compared_within_each_round():
+    """A machine that gets slower meets all of them: aiomysql is measured twice, and is equal to itself."""
+    costs = {"ours": itertools.count(3, 3), "raw": itertools.count(2, 2), "wire": itertools.count(1)}
+
+    def side(name):
+        async def cost():
+            return float(next(costs[name]))
+
+        return cost
+
+    sides = paired.Sides(ours=side("ours"), raw=side("raw"), wire=side("wire"))
+    pairs = await paired.compared(sides, rounds=2)
+    made = paired.figures_of(pairs, "driver", "SELECT 1", unit="us", at_most=1.02, allowance=0.5)
+
+    assert (pairs.ours, pairs.raw, pairs.wire) == ([6.0, 9.0], [5.0, 9.0], [2.0, 3.0])
+    assert pairs.control == [4 / 6, 8 / 10]
+    told = {each.who: each.values for each in made}
+    assert told[figures.RATIO] == (1.2, 1.0)
+    assert told[figures.OURS_TO_WIRE] == (3.0, 3.0)
+    assert [each.who for each in made if each.verdict is not Verdict.UNBOUND] == [figures.RATIO]
+
+
+@pytest.mark.parametrize(
+    ("mode", "after_s", "bound_s"),
+    [("crash", 0.3, 0.15), ("blackhole", 0.3, 1.1), ("blackhole", 3.0, 0.15), ("graceful", 8.0, 0.15)],
+)
+def test_a_silence_has_to_show_before_the_bound_counts(mode, after_s, bound_s):
+    """Of a black hole whose successor is there at once, nobody can know before a heartbeat is late."""
+    assert failover_part.Cell(mode, after_s).bound_s == bound_s
+
+
+def test_the_machine_is_described_without_its_name():
+    """The page is public."""
+    told = f"{machine.described()} {machine.versions()}"
+
+    assert "CPython" in told
+    assert socket.gethostname() not in told
+    assert "/bin" not in told
 
 
 # --- names, elsewhere -----------------------------------------------------------------------------------------------

@@ -159,6 +159,8 @@ class Series:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+            if left:
+                print(f"  {cell.what}: nothing came of {', '.join(sorted(left))}", flush=True)
             quick.set()
             self._places.release()
 

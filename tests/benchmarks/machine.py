@@ -11,10 +11,10 @@ import platform
 import re
 import subprocess
 
+import aioaurora
 from aioaurora.simulator.mariadb import mariadbd_path
 
 PACKAGES = {
-    "aioaurora": "aioaurora",
     "aiomysql": "aiomysql",
     "PyMySQL": "PyMySQL",
     "aiodns": "aiodns",
@@ -36,14 +36,10 @@ def described() -> str:
 
 def versions() -> dict[str, str]:
     """Each name with its version, as far as it is installed."""
-    told = {platform.python_implementation(): platform.python_version()}
+    told = {platform.python_implementation(): platform.python_version(), "aioaurora": aioaurora.__version__}
     for name, package in PACKAGES.items():
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             told[name] = importlib.metadata.version(package)
-    if "aioaurora" not in told:
-        import aioaurora
-
-        told["aioaurora"] = aioaurora.__version__
     return told | {"MariaDB": _mariadb()}
 
 

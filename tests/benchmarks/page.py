@@ -43,7 +43,8 @@ COSTS = (
     ("checkout", "10 free", "acquire + release, 10 free"),
     ("checkout", "100 free", "acquire + release, 100 free"),
     ("memory", "an idle connection of 1000", "memory of an idle connection"),
-    ("import", "import, beside all four dependencies", "import, of the four dependencies"),
+    ("import", "import, beside aiomysql and aiodns", "import, of aiomysql and aiodns"),
+    ("import", "import, beside all four dependencies", "import, of all four dependencies"),
 )
 IN_README = (
     ("driver", "SELECT 1", "`SELECT 1`, client CPU"),

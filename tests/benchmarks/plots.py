@@ -25,7 +25,7 @@ INK, PALE, RULE = "#1f2933", "#52606d", "#9aa5b1"
 WIDTH, LEFT, RIGHT = 760, 236, 724
 ROW, TOP, FOOT = 26, 44, 40
 LEAST_S, MOST_S = 0.03, 100.0
-MOST_X = 1.6
+MOST_X = 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def costs(measured: Sequence[Figure], labels: Sequence[tuple[str, str, str]]) ->
     """
     shown = [(each, label) for part, what, label in labels if (each := _ratio(measured, part, what))]
     axis = Axis(0.0, MOST_X)
-    drawn = _ticks(axis, [(0.0, "0"), (0.5, "x0.5"), (1.0, "aiomysql"), (1.5, "x1.5")], len(shown))
+    drawn = _ticks(axis, [(0.0, "0"), (0.5, "x0.5"), (1.0, "aiomysql"), (1.5, "x1.5"), (2.0, "x2")], len(shown))
     for row, (figure, label) in enumerate(shown):
         middle = TOP + ROW * row + ROW / 2
         drawn.append(_text(16, middle + 4, label))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import gc
 import os
 import pathlib
@@ -126,9 +127,9 @@ async def _checkout(server: MariaDB, effort: Effort) -> list[Figure]:
         aioaurora.create_pool(**_options(server), **many) as large,
     ):
         sides = Sides(ours=lambda: _checkout_us(large), raw=lambda: _checkout_us(small))
-        # Here the "raw" side is ours as well: only the ratio is of use.
+        # Here both sides are ours, and only the ratio is of use.
         ratio = (await _compared(f"ours, {FREE[-1]} free to {FREE[0]}", sides, effort, at_most=1.15))[-1]
-    return [*made, ratio]
+    return [*made, dataclasses.replace(ratio, who=figures.OURS)]
 
 
 async def _compared(what: str, sides: Sides, effort: Effort, *, at_most: float | None) -> list[Figure]:
@@ -196,8 +197,12 @@ async def _shared(ours: Any, raw: Any, tasks: int, effort: Effort) -> list[Figur
     pairs = await paired.settled(what, sides, effort, allowance=CONTROL)
     at_least = 1.0 if is_last else None
     rate = paired.figures_of(pairs, "contention", what, unit="1/s", at_least=at_least, allowance=CONTROL)
-    waits = [each for who, lived in runs.items() for each in _waits(what, who, lived, bounded=is_last)]
-    mine, theirs = waits[: len(waits) // 2], waits[len(waits) // 2 :]
+    counted = {  # The last that were tried, each round's first of aiomysql's two.
+        figures.OURS: runs[figures.OURS][-effort.rounds :],
+        figures.RAW: runs[figures.RAW][-2 * effort.rounds :: 2],
+    }
+    mine, theirs = (_waits(what, who, lived, bounded=is_last) for who, lived in counted.items())
+    waits = [*theirs, *mine]
     told = [each.median for each in (*mine[:3], *theirs[:3], mine[3])]
     _line(rate, digits=0, more=told)
     tail = tables.bound(mine[3])
