@@ -98,9 +98,9 @@ def test_a_table_has_a_line_for_each_thing_and_a_column_for_each_that_was_measur
 
     assert rows == [
         ["", "aiomysql", "aioaurora", "AWS wrapper", "aioaurora / aiomysql", "bound", "repeats"],
-        ["SELECT 1, us", "81.2 [80, 90]", "", "", "x0.900 [0.800, 1.000]", "at most x1.02: met", "3"],
+        ["SELECT 1 (us)", "81.2 [80, 90]", "", "", "x0.900 [0.800, 1.000]", "at most x1.02: met", "3"],
         [
-            "crash, promoted after 3 s, s", "", "0.07 [0.06, 0.07], 0.40", "27.38 [27.25, 27.50], never", "",
+            "crash, promoted after 3 s (s)", "", "0.07 [0.06, 0.07], 0.40", "27.38 [27.25, 27.50], never", "",
             "at most 0.15: met", "2 x 2",
         ],
     ]  # fmt: skip

@@ -25,9 +25,9 @@ KEPT = 1000
 SETTLED_S = 2.5  # A heartbeat of a reader that has come into use takes its second.
 HELD = (
     # What, role, instance, how many more; and how many connections there may be beside them.
-    ("20 to the writer", "writer", None, 20, 1),
-    ("and 5 to one reader", "reader", "db-2", 5, 2),
-    ("and 5 to another", "reader", "db-3", 5, 3),
+    ("20 to the writer: server connections", "writer", None, 20, 1),
+    ("and 5 to one reader: the same", "reader", "db-2", 5, 2),
+    ("and 5 to another: the same", "reader", "db-3", 5, 3),
 )
 
 
@@ -42,7 +42,7 @@ async def memory(port: int, rounds: int) -> list[Figure]:
             command = [sys.executable, __file__, who, str(port)]
             told = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True)
             found.append(float(told.stdout))
-    what = f"an idle connection of {KEPT}"
+    what = "memory of an idle connection"
     ratios = tuple(own / other for own, other in zip(sizes[figures.OURS], sizes[figures.RAW], strict=True))
     return [
         *[Figure(part="memory", what=what, who=who, unit="kB", values=tuple(found)) for who, found in sizes.items()],

@@ -120,7 +120,9 @@ async def _checkout(server: MariaDB, effort: Effort) -> list[Figure]:
             aiomysql.create_pool(**_options(server), **sizes) as raw,
         ):
             sides = Sides(ours=lambda pool=ours: _checkout_us(pool), raw=lambda pool=raw: _checkout_us(pool))
-            made += await _compared(f"{free} free", sides, effort, at_most=0.2 if free == 10 else None)
+            made += await _compared(
+                f"acquire + release, {free} free", sides, effort, at_most=0.2 if free == 10 else None
+            )
     few, many = ({"minsize": free, "maxsize": free} for free in (FREE[0], FREE[-1]))
     async with (
         aioaurora.create_pool(**_options(server), **few) as small,
@@ -128,7 +130,7 @@ async def _checkout(server: MariaDB, effort: Effort) -> list[Figure]:
     ):
         sides = Sides(ours=lambda: _checkout_us(large), raw=lambda: _checkout_us(small))
         # Here both sides are ours, and only the ratio is of use.
-        ratio = (await _compared(f"ours, {FREE[-1]} free to {FREE[0]}", sides, effort, at_most=1.15))[-1]
+        ratio = (await _compared(f"acquire + release, {FREE[-1]} free to {FREE[0]}", sides, effort, at_most=1.15))[-1]
     return [*made, dataclasses.replace(ratio, who=figures.OURS)]
 
 
@@ -193,7 +195,7 @@ async def _contention(server: MariaDB, effort: Effort) -> list[Figure]:
 async def _shared(ours: Any, raw: Any, tasks: int, effort: Effort) -> list[Figure]:
     runs: dict[str, list[Run]] = {figures.OURS: [], figures.RAW: []}
     sides = Sides(ours=lambda: _rate(ours, tasks, runs[figures.OURS]), raw=lambda: _rate(raw, tasks, runs[figures.RAW]))
-    what, is_last = f"{tasks} tasks", tasks == TASKS[-1]
+    what, is_last = f"SELECT 1 by {tasks:,} tasks", tasks == TASKS[-1]
     pairs = await paired.settled(what, sides, effort, allowance=CONTROL)
     at_least = 1.0 if is_last else None
     rate = paired.figures_of(pairs, "contention", what, unit="1/s", at_least=at_least, allowance=CONTROL)
@@ -208,7 +210,7 @@ async def _shared(ours: Any, raw: Any, tasks: int, effort: Effort) -> list[Figur
     tail = tables.bound(mine[3])
     if tail:
         print(f"  our p99/p50 {mine[3].median:.2f}: {tail}", flush=True)
-    return rate + (waits if is_last else [each for each in waits if "99th" in each.what and each.unit])
+    return rate + (waits if is_last else [each for each in waits if each.unit and "99th" in each.what])
 
 
 def _waits(what: str, who: str, lived: Sequence[Run], *, bounded: bool) -> list[Figure]:
@@ -217,13 +219,13 @@ def _waits(what: str, who: str, lived: Sequence[Run], *, bounded: bool) -> list[
     is_bound = bounded and who == figures.OURS
 
     def figure(name: str, unit: str, values: tuple[float, ...], at_most: float | None = None) -> Figure:
-        return Figure(part="contention", what=f"{what}: {name}", who=who, unit=unit, values=values, at_most=at_most)
+        return Figure(part="contention", what=f"{what}, {name}", who=who, unit=unit, values=values, at_most=at_most)
 
     return [
         figure("wait, median", "ms", tuple(run.wait_ms(0.5) for run in lived)),
         figure("wait, 99th percentile", "ms", tuple(run.wait_ms(0.99) for run in lived)),
         figure("fairness", "", tuple(run.fairness for run in lived)),
-        figure("wait, 99th percentile in medians", "", tails, 2.0 if is_bound else None),
+        figure("99th percentile in medians", "", tails, 2.0 if is_bound else None),
     ]
 
 
@@ -275,7 +277,7 @@ async def _cold(rounds: int) -> list[Figure]:
             raw.append(await _plain_ms(AT_A_TIME, **place, **login))
             async with aiomysql.create_pool(**place, **login, minsize=0, maxsize=COLD) as pool:
                 single.append(await _all_ms(pool))
-    what, alone = f"{COLD} at once, {AT_A_TIME} connects at a time", f"{COLD} at once, aiomysql's pool"
+    what, alone = f"{COLD} cold acquires, {AT_A_TIME} plain ones beside", f"{COLD} cold acquires, its pool"
     ratios = tuple(own / other for own, other in zip(ours, raw, strict=True))
     made = [
         Figure(part="cold", what=what, who=figures.RAW, unit="ms", values=tuple(raw)),

@@ -27,20 +27,22 @@ def lines_of(measured: Sequence[Figure]) -> list[tuple[str, str]]:
 def table(measured: Sequence[Figure], columns: Sequence[str]) -> list[list[str]]:
     """Give the cells, the head first: what, the columns for which there is anything, bounds, and how many repeats."""
     used = [who for who in columns if any(each.who == who for each in measured)]
-    rows = [["", *used, "bound", "repeats"]]
+    is_bound = any(map(bound, measured))
+    rows = [["", *used, *["bound"] * is_bound, "repeats"]]
     for part, what in lines_of(measured):
         here = [each for each in measured if (each.part, each.what) == (part, what)]
         shown = [found(here, part, what, who) for who in used]
         cells = [cell(each) if each else "" for each in shown]
-        bounds = ", ".join(filter(None, map(bound, here)))
-        rows.append([label(here), *cells, bounds, ", ".join(dict.fromkeys(repeats(each) for each in shown if each))])
+        bounds = [", ".join(filter(None, map(bound, here)))] * is_bound
+        often = ", ".join(dict.fromkeys(repeats(each) for each in shown if each))
+        rows.append([label(here), *cells, *bounds, often])
     return rows
 
 
 def label(here: Sequence[Figure]) -> str:
     """Name a line, with its unit."""
     unit = next((each.unit for each in here if each.unit not in {"", "x"}), "")
-    return f"{here[0].what}, {unit}" if unit else here[0].what
+    return f"{here[0].what} ({unit})" if unit else here[0].what
 
 
 def cell(figure: Figure) -> str:
