@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 MODES = ("graceful", "crash", "blackhole")
 AFTER_S = (0.3, 3.0, 8.0)
 ROUNDS, CLIENTS, MINUTES = 3, 4, 60.0
-CALM_S, BEGINS_S, ENDS_S = 1.0, 60.0, 100.0
-AT_ONCE = 3  # Clusters: two of them wait for the AWS wrapper.
+CALM_S, BEGINS_S, ENDS_S = 1.0, 60.0, 80.0
+AT_ONCE = 4  # Clusters: three of them wait for the AWS wrapper.
 BOUND_S, SILENCE_SHOWS_S = 0.15, 1.25
 CLIENT = pathlib.Path(__file__).with_name("failover_client.py")
 ROOT = pathlib.Path(__file__).parents[2]

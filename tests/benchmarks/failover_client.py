@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pathlib
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,8 @@ from tests.benchmarks import asking, ways
 if TYPE_CHECKING:
     from tests.benchmarks.ways import Way
 
-EVERY_S, TICK_S, POLL_S = 0.1, 0.01, 0.02
-BEGINS_S, GIVES_UP_S = 30.0, 60.0
+EVERY_S, TICK_S, POLL_S, ASK_S = 0.1, 0.01, 0.02, 0.1
+BEGINS_S, GIVES_UP_S = 30.0, 45.0
 
 
 async def ran(kind: str, clients: int) -> dict[str, object]:
@@ -39,6 +40,7 @@ async def ran(kind: str, clients: int) -> dict[str, object]:
             stalls: list[tuple[float, float]] = []
             tasks = [asyncio.create_task(_write_on(way, client, times)) for client, times in enumerate(noted)]
             tasks.append(asyncio.create_task(_ticking(stalls)))
+            tasks.append(asyncio.create_task(_others_ask(place["host"])))
             async with asyncio.timeout(BEGINS_S):
                 await _all_later(noted, loop.time())
             print("ready", flush=True)
@@ -73,6 +75,14 @@ async def _ticking(stalls: list[tuple[float, float]]) -> None:
         due = loop.time() + TICK_S
         await asyncio.sleep(TICK_S)
         stalls.append((loop.time(), loop.time() - due))
+
+
+async def _others_ask(name: str) -> None:
+    """Look the cluster endpoint up all the time, as other processes of a machine with a cache do."""
+    while True:
+        with contextlib.suppress(OSError):
+            socket.getaddrinfo(name, None)
+        await asyncio.sleep(ASK_S)
 
 
 async def _all_later(noted: list[list[float]], moment: float) -> None:
