@@ -117,7 +117,7 @@ def bench(session: nox.Session) -> None:
     """
     parts = {"driver", "failover", "imports", "page", "pool"}
     name, *rest = session.posargs if set(session.posargs[:1]) & parts else ["whole", *session.posargs]
-    _install(session, "tests" if name == "driver" else "system")
+    _install(session, "tests" if name in {"driver", "page"} else "system")
     session.run("python", f"tests/benchmarks/{name}.py", *rest)
 
 

@@ -256,6 +256,14 @@ def test_a_silence_has_to_show_before_the_bound_counts(mode, after_s, bound_s):
     assert failover_part.Cell(mode, after_s).bound_s == bound_s
 
 
+def test_rounds_of_all_and_of_ours_alone_take_turns():
+    """What the machine does meanwhile meets both."""
+    kinds = (figures.OURS, figures.RAW)
+
+    assert failover_part.rounds_of(1, 2, kinds) == [kinds, [figures.OURS], [figures.OURS]]
+    assert failover_part.rounds_of(2, 1, [figures.RAW]) == [[figures.RAW], [figures.RAW]]
+
+
 def test_the_machine_is_described_without_its_name():
     """The page is public."""
     told = f"{machine.described()} {machine.versions()}"

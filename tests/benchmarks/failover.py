@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import math
 import pathlib
@@ -123,17 +124,17 @@ class Lived:
 class Series:
     """Failovers, of which the next one begins when the quick clients of the last are done."""
 
-    def __init__(self, clients: int, kinds: Sequence[str]) -> None:
-        self._clients, self._kinds = clients, kinds
+    def __init__(self, clients: int) -> None:
+        self._clients = clients
         self._places = asyncio.Semaphore(AT_ONCE)
         self._waiting: set[asyncio.Task[None]] = set()
         self.lived: dict[tuple[Cell, str], Lived] = {}
 
-    async def run(self, cell: Cell) -> None:
+    async def run(self, cell: Cell, kinds: Sequence[str]) -> None:
         """Begin a failover, and wait for all but those who take long."""
         await self._places.acquire()
         quick = asyncio.Event()
-        task = asyncio.create_task(self._whole(cell, quick))
+        task = asyncio.create_task(self._whole(cell, kinds, quick))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
         await quick.wait()
@@ -143,11 +144,11 @@ class Series:
         while self._waiting:
             await asyncio.gather(*self._waiting)
 
-    async def _whole(self, cell: Cell, quick: asyncio.Event) -> None:
-        command = [sys.executable, __file__, "--cell", cell.mode, str(cell.after_s), str(self._clients), *self._kinds]
+    async def _whole(self, cell: Cell, kinds: Sequence[str], quick: asyncio.Event) -> None:
+        command = [sys.executable, __file__, "--cell", cell.mode, str(cell.after_s), str(self._clients), *kinds]
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
         slow = {figures.AWS}
-        left = set(self._kinds)
+        left = set(kinds)
         try:
             async for line in process.stdout:
                 told = json.loads(line)
@@ -177,16 +178,17 @@ class Series:
 async def measured(asked: argparse.Namespace) -> list[Figure]:
     """Run all kinds of failover, in turn, round by round; no round begins that might not end in time."""
     begun = time.monotonic()
-    series = Series(asked.clients, asked.kinds)
+    series = Series(asked.clients)
     cells = [Cell(mode, after_s) for mode in asked.modes for after_s in asked.after]
     longest_s = 0.0
-    for number in range(asked.rounds):
+    rounds = rounds_of(asked.rounds, asked.alone, asked.kinds)
+    for number, kinds in enumerate(rounds):
         round_begun = time.monotonic()
         if round_begun + longest_s > begun + 60 * asked.minutes:
-            print(f"  {number} rounds of {asked.rounds}: the time is up", flush=True)
+            print(f"  {number} rounds of {len(rounds)}: the time is up", flush=True)
             break
         for cell in cells:
-            await series.run(cell)
+            await series.run(cell, kinds)
         longest_s = max(longest_s, time.monotonic() - round_begun)
     await series.end()
     return [
@@ -195,6 +197,13 @@ async def measured(asked: argparse.Namespace) -> list[Figure]:
         for kind in asked.kinds
         if (cell, kind) in series.lived and series.lived[cell, kind].waits_s
     ]
+
+
+def rounds_of(rounds: int, alone: int, kinds: Sequence[str]) -> list[Sequence[str]]:
+    """Give who goes through each round: all kinds, and by turns, as far as asked for, ours alone."""
+    ours = [figures.OURS] if figures.OURS in kinds else []
+    turns = itertools.zip_longest([kinds] * rounds, [ours] * alone, fillvalue=[])
+    return [who for turn in turns for who in turn if who]
 
 
 def figure_of(cell: Cell, kind: str, lived: Lived, clients: int) -> Figure:
@@ -219,6 +228,7 @@ def main() -> int:
         return 0
     parser = argparse.ArgumentParser(prog="failover")
     parser.add_argument("rounds", nargs="?", type=int, default=ROUNDS)
+    parser.add_argument("--alone", type=int, default=0, metavar="N", help="rounds more that meet aioaurora only")
     parser.add_argument("--clients", type=int, default=CLIENTS, help="of each kind")
     parser.add_argument("--kinds", nargs="+", choices=ways.KINDS, default=ways.KINDS)
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)

@@ -174,8 +174,10 @@ def readme(run: Run) -> str:
         beside.append([label, f"x{ratio.median:.2f}" if ratio else "-"])
     here = [each for each in cells.values() if each]
     often = min((each.repeats for each in here), default=0)
+    ours = min((each.repeats for each in here if each.who == figures.OURS), default=0)
     clients = max((each.per_repeat for each in here), default=0)
-    last = f"{often} failovers of each kind, {clients} clients of each kind. Measured on {run.date}: {run.machine}."
+    more = f" ({ours} for aioaurora)" if ours > often else ""
+    last = f"{often} failovers of each kind{more}, {clients} clients in each. Measured on {run.date}: {run.machine}."
     return "\n\n".join([tables.as_markdown(rows), tables.as_markdown(beside), last])
 
 

@@ -24,7 +24,7 @@ PARTS = {
     "imports": (["25", "--tries", "3"], ["9", "--tries", "1"]),
     "driver": (["31", "--tries", "5"], ["11", "--tries", "2"]),
     "pool": (["--rounds", "15", "--tries", "3", "--minutes", "5"], ["--rounds", "3", "--tries", "1"]),
-    "failover": (["6", "--minutes", "16"], ["1"]),
+    "failover": (["5", "--alone", "5", "--minutes", "17"], ["1", "--alone", "1"]),
 }
 SHAKEN = {
     "imports": ["2", "--tries", "1"],
