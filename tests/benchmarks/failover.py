@@ -18,7 +18,9 @@ import contextlib
 import itertools
 import json
 import math
+import os
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -72,11 +74,17 @@ async def _client(kind: str, clients: int, sim: SimulatedCluster) -> AsyncIterat
             process.stdin.write(json.dumps(ways.place_of(sim)).encode() + b"\n")
             yield process
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            if await process.wait() > 0:
+            if await _ended(process) > 0:
                 errors.seek(0)
                 print(f"{kind}: {errors.read()[-2000:].decode(errors='replace')}", file=sys.stderr)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> int:
+    """Kill it if it still runs; give its exit status, below 0 if it was killed."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)  # Its own `kill` would take the status from who waits for it.
+    return await process.wait()
 
 
 async def _ready(process: asyncio.subprocess.Process) -> None:
@@ -157,9 +165,7 @@ class Series:
                 if left <= slow:
                     quick.set()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await _ended(process)
             if left:
                 print(f"  {cell.what}: nothing came of {', '.join(sorted(left))}", flush=True)
             quick.set()
