@@ -33,6 +33,7 @@ SHAKEN = {
     "failover": ["1", "--after", "0.3", "--clients", "1"],
 }
 JUDGED = (0, 1, 2)  # Exit statuses of a part that came to its end.
+LIMIT_S = 25 * 60.0  # Of each part.
 
 
 def main() -> int:
@@ -67,9 +68,14 @@ def _measured(part: str, words: list[str]) -> list[figures.Figure]:
     print(f"\n=== {part} {' '.join(words)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="aa-") as place:
         kept = pathlib.Path(place, "figures.json")
-        done = subprocess.run([sys.executable, script, *words, "--json", kept], check=False, cwd=page.ROOT)
-        print(f"=== {part}: {(time.monotonic() - begun) / 60:.1f} minutes, exit status {done.returncode}", flush=True)
-        return tables.read(kept) if done.returncode in JUDGED and kept.exists() else []
+        command = [sys.executable, script, *words, "--json", kept]
+        try:
+            status = subprocess.run(command, check=False, cwd=page.ROOT, timeout=LIMIT_S).returncode
+        except subprocess.TimeoutExpired:
+            status = None
+        ended = "still running: killed" if status is None else f"exit status {status}"
+        print(f"=== {part}: {(time.monotonic() - begun) / 60:.1f} minutes, {ended}", flush=True)
+        return tables.read(kept) if status in JUDGED and kept.exists() else []
 
 
 def _print(measured: list[figures.Figure], minutes: float, failed: list[str]) -> None:
