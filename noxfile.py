@@ -118,9 +118,13 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure: `driver` against raw aiomysql, `pool` against its pool, `failover` against AWS's wrapper. Not in CI."""
-    name, *rest = session.posargs or ["driver"]
-    _install(session, "system" if name == "failover" else "tests")
+    """Measure everything and write docs/reference/performance.md: 25 to 30 minutes, `-- --quick` seven. Not in CI.
+
+    `-- driver`, `pool`, `imports` or `failover` measures one part; `-- page` makes the page again.
+    """
+    parts = {"driver", "failover", "imports", "page", "pool"}
+    name, *rest = session.posargs if set(session.posargs[:1]) & parts else ["whole", *session.posargs]
+    _install(session, "tests" if name in {"driver", "page"} else "system")
     session.run("python", f"tests/benchmarks/{name}.py", *rest)
 
 
