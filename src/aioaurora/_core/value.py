@@ -19,13 +19,14 @@ else:
 
         def made(cls: type) -> type:
             if repr:
-                cls.__repr__ = _Value.__repr__
+                _add(cls, "__repr__", _Value.__repr__)
             if eq:
-                cls.__eq__ = _Value.__eq__
-                cls.__hash__ = _Value.__hash__ if options.get("frozen") else None
+                _add(cls, "__eq__", _Value.__eq__)
+                _add(cls, "__hash__", _Value.__hash__ if options.get("frozen") else None)
             cls = dataclasses.dataclass(eq=False, repr=False, **options)(cls)
-            compared = [each.name for each in dataclasses.fields(cls) if each.compare]
-            cls._compared = attrgetter(*compared) if compared else type
+            fields = dataclasses.fields(cls)
+            cls._compared = _getter([each.name for each in fields if each.compare])
+            cls._hashed = _getter([each.name for each in fields if (each.compare if each.hash is None else each.hash)])
             return cls
 
         return made
@@ -34,12 +35,22 @@ else:
 __all__ = ["dataclass"]
 
 
+def _add(cls: type, name: str, method: object) -> None:
+    if name not in cls.__dict__:
+        setattr(cls, name, method)
+
+
+def _getter(names: list[str]) -> Callable[[object], object]:
+    return attrgetter(*names) if names else type
+
+
 class _Value:
     """What all of them share."""
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
     _compared: Callable[[object], object]
+    _hashed: Callable[[object], object]
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -47,7 +58,7 @@ class _Value:
         return bool(self._compared(self) == self._compared(other))
 
     def __hash__(self) -> int:
-        return hash((type(self), self._compared(self)))
+        return hash((type(self), self._hashed(self)))
 
     def __repr__(self) -> str:
         shown = [f"{each.name}={getattr(self, each.name)!r}" for each in dataclasses.fields(self) if each.repr]
