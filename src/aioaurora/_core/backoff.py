@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from aioaurora._core.value import dataclass
 
 # A live reader is asked its role this often while the writer is sought, first and later, with the change between.
 ROLE_EVERY_S, ROLE_LATER_EVERY_S, LATER_AFTER_S = 0.1, 0.25, 10.0

@@ -12,11 +12,12 @@ nothing, so that 200 broken connections start one search. The look for the very 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.topology import Health, Instance, Topology, merged, suspected, written_off
+from aioaurora._core.value import dataclass
 
 # Two connections that break this close together are the instance's fault, not a DBA's KILL (case 60).
 TWO_LOSSES_WITHIN_S = 0.1

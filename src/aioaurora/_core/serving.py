@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aioaurora._core.selection import nearest
 from aioaurora._core.shares import LEASED, OPENING, Share, Side, Slot
 from aioaurora._core.sight import Sight
+from aioaurora._core.value import dataclass
 from aioaurora.errors import Role
 
 if TYPE_CHECKING:

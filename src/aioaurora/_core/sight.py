@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from aioaurora._core.failover import Searching, State, Unreached, lease_target
+from aioaurora._core.value import dataclass
 from aioaurora.errors import Role
 
 if TYPE_CHECKING:

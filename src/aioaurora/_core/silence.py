@@ -8,7 +8,9 @@ what it holds may yet be answered (case 53).
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from aioaurora._core.value import dataclass
 
 # A timer that fires this late tells of our own stalled loop, not of the server (case 36).
 OUR_LATENESS_S = 0.1

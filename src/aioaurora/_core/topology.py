@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from aioaurora._core.endpoint import Endpoint, EndpointKind
 from aioaurora._core.observation import Mode, Observation, Row, View
+from aioaurora._core.value import dataclass
 from aioaurora.errors import InvalidEndpoint
 
 if TYPE_CHECKING:

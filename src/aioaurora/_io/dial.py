@@ -7,12 +7,12 @@ closed politely: servers count cut handshakes, and lock a whole NAT out for them
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pymysql import err
 
 from aioaurora._core.silence import OUR_LATENESS_S
+from aioaurora._core.value import dataclass
 from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.session import Session
 from aioaurora.errors import ConnectTimeout

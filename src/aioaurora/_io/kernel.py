@@ -8,8 +8,9 @@ import os
 import socket
 import struct
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from aioaurora._core.value import dataclass
 
 if TYPE_CHECKING:
     import asyncio

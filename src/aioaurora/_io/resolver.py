@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from aioaurora._core.value import dataclass
 from aioaurora._io.dns import Answer, NameServers, ResolveError, Source, SystemResolver, UnknownHost
 from aioaurora.events import DnsFallback, DnsStale, Event
 

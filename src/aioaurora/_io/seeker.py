@@ -7,7 +7,6 @@ import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-import tenacity
 from pymysql import err
 
 from aioaurora._core import event as kinds
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from aioaurora._io.monitor import Monitor
     from aioaurora.config import Config
 
-_PAUSE_AT_MOST_S = 1.0
 _RETRY_AFTER_S = 0.2, 0.4
 
 S = TypeVar("S", bound=Session)
@@ -122,10 +120,7 @@ class Seeker:
         """
         request = _Request(role, instance, self._loop.time(), deadline, is_modest)
         self.refuse_late_comer(self._role_of(request))
-        attempting = Attempting(
-            deadline=request.deadline,
-            wait=tenacity.wait_random_exponential(multiplier=self._config.search_interval, max=_PAUSE_AT_MOST_S),
-        )
+        attempting = Attempting(deadline=request.deadline, least_pause_s=self._config.search_interval)
         try:
             return await attempting.run(
                 functools.partial(self._attempt, request, build), functools.partial(self._is_passing, request)
