@@ -132,6 +132,25 @@ def test_stale_view_changes_nothing(history, observation):
 
 
 @hypothesis.given(histories, walks.observations)
+def test_answer_is_noted_whether_it_is_news_or_not(history, observation):
+    """What is said once more leaves behind what it would if it were taken apart: who said it, where, and when."""
+    topology, now = reached(*history)
+    once = merged(topology, dataclasses.replace(observation, view=None, asked_at=now), now)
+    again = dataclasses.replace(observation, view=None, asked_at=now + 2.0, thread_id=observation.thread_id + 1)
+    empty = View(stamp=-math.inf, rows=())
+
+    confirmed = merged(once, again, now + 3.0)
+    taken_apart = merged(once, dataclasses.replace(again, view=empty), now + 3.0)
+
+    observer = confirmed.get(observation.instance_id)
+    assert (observer.thread_id, observer.heard_at, observer.said_at) == (again.thread_id, now + 3.0, now + 2.0)
+    others = {each.id: each.heard_at for each in confirmed.instances if each is not observer}
+    assert all(each.heard_at == others.get(each.id, now + 3.0) for each in taken_apart.instances)
+    if observation.mode is not Mode.WRITABLE:  # The writer's own view is taken, if it is older, too.
+        assert confirmed == taken_apart
+
+
+@hypothesis.given(histories, walks.observations)
 def test_only_the_writer_s_view_removes_and_only_the_forgotten(history, observation):
     """Others go only when their very name answers with another id."""
     topology, now = reached(*history)
