@@ -69,6 +69,7 @@ class Seeker:
         self._dialer = dialer
         self._emit = emit
         self._chance = chance
+        self._pauses = tenacity.wait_random_exponential(multiplier=config.search_interval, max=_PAUSE_AT_MOST_S)
         self._loop = asyncio.get_running_loop()
         self._reaching: asyncio.Task[None] | None = None
         self._reached_by = 0.0
@@ -122,10 +123,7 @@ class Seeker:
         """
         request = _Request(role, instance, self._loop.time(), deadline, is_modest)
         self.refuse_late_comer(self._role_of(request))
-        attempting = Attempting(
-            deadline=request.deadline,
-            wait=tenacity.wait_random_exponential(multiplier=self._config.search_interval, max=_PAUSE_AT_MOST_S),
-        )
+        attempting = Attempting(deadline=request.deadline, wait=self._pauses)
         try:
             return await attempting.run(
                 functools.partial(self._attempt, request, build), functools.partial(self._is_passing, request)
