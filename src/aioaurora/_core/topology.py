@@ -156,9 +156,8 @@ def written_off(topology: Topology, instance_id: str) -> Topology:
     instance = topology.get(instance_id)
     if instance is None:
         return topology
-    return topology.with_instance(
-        replace(instance, health=Health.DOWN, generation=instance.generation + 1, broke_at=-math.inf)
-    )
+    down = replace(instance, health=Health.DOWN, generation=instance.generation + 1, broke_at=-math.inf)
+    return topology.with_instance(down)
 
 
 def suspected(topology: Topology, instance_id: str) -> Topology:
@@ -188,8 +187,7 @@ def _is_confirmed(topology: Topology, known: Instance, observation: Observation)
     is_there = (observation.host, observation.port) == (known.host, known.port)
     if known.mode is not Mode.WRITABLE:
         return is_there
-    is_writer = known.id == topology.writer_id and known.lag_s == 0
-    return is_there and is_writer and not _has_restarted(known, observation)
+    return is_there and known.id == topology.writer_id and known.lag_s == 0 and not _has_restarted(known, observation)
 
 
 def _alive(topology: Topology, instance: Instance, now: float) -> Topology:
@@ -220,12 +218,8 @@ def _with_observer(topology: Topology, observation: Observation, now: float) -> 
 
 def _noted(known: Instance, observation: Observation, now: float) -> Instance:
     """Note what every answer tells, whatever it says: on which connection it came, and when."""
-    return replace(
-        known,
-        thread_id=observation.thread_id or known.thread_id,
-        heard_at=now,
-        said_at=min(observation.asked_at, now),
-    )
+    thread_id = observation.thread_id or known.thread_id
+    return replace(known, thread_id=thread_id, heard_at=now, said_at=min(observation.asked_at, now))
 
 
 def _has_restarted(known: Instance, observation: Observation) -> bool:
@@ -294,7 +288,7 @@ def _with_view(topology: Topology, view: View, *, by_writer: bool, now: float) -
 
 def _with_instances(topology: Topology, instances: Iterable[Instance]) -> Topology:
     """Put these in the place of all; whoever of the others comes back begins above its old generation."""
-    kept = _sorted(instances)
+    kept = tuple(sorted(instances, key=lambda instance: instance.id))
     ids = {instance.id for instance in kept}
     gone = [instance.generation + 1 for instance in topology.instances if instance.id not in ids]
     return replace(topology, instances=kept, floor=max([topology.floor, *gone]))
@@ -350,10 +344,6 @@ def _hint_of(rows: Iterable[Row], writer_id: str | None) -> str | None:
     """Name whom the newest row calls the writer; of two as new, the one that we did not know of."""
     masters = [row for row in rows if row.is_writer]
     return min(masters, key=lambda row: (row.age_s, row.server_id == writer_id)).server_id if masters else None
-
-
-def _sorted(instances: Iterable[Instance]) -> tuple[Instance, ...]:
-    return tuple(sorted(instances, key=lambda instance: instance.id))
 
 
 def _label(instance: Instance) -> str:

@@ -208,9 +208,10 @@ class Dialer:
             limiter.total_tokens = ramp.allowed
 
     def _limiter(self, place: Place) -> anyio.CapacityLimiter:
-        if place not in self._limiters:
-            self._limiters[place] = anyio.CapacityLimiter(self._ramp(place).allowed)
-        return self._limiters[place]
+        limiter = self._limiters.get(place)
+        if limiter is None:
+            limiter = self._limiters[place] = anyio.CapacityLimiter(self._ramp(place).allowed)
+        return limiter
 
     async def _bounded(self, dial: Dial[S], build: Callable[..., S]) -> Dialled[S]:
         loop = asyncio.get_running_loop()
