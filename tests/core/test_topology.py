@@ -7,6 +7,7 @@ import dataclasses
 import math
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 
 from aioaurora._core.endpoint import parse_endpoint
@@ -148,6 +149,17 @@ def test_answer_is_noted_whether_it_is_news_or_not(history, observation):
     assert all(each.heard_at == others.get(each.id, now + 3.0) for each in taken_apart.instances)
     if observation.mode is not Mode.WRITABLE:  # The writer's own view is taken, if it is older, too.
         assert confirmed == taken_apart
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_who_answers_under_another_name_is_reached_by_that(mode):
+    """Also if it says nothing else that is new."""
+    names = [CLUSTER.instance_host(server_id) for server_id in ("db-1", "db-one")]
+    first, second = (Observation(host=host, port=port, server_id="db-1", mode=mode) for host, port in names)
+
+    topology = merged(merged(Topology(endpoint=CLUSTER), first, 1.0), second, 2.0)
+
+    assert [(each.host, each.port) for each in topology.instances] == names[1:]
 
 
 @hypothesis.given(histories, walks.observations)
