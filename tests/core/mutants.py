@@ -47,8 +47,16 @@ MUTANTS = (
     Mutant(
         "topology", "0 < observation.thread_id < known.thread_id / 2", "0 < observation.thread_id < known.thread_id"
     ),
-    Mutant("topology", "thread_id=observation.thread_id or known.thread_id", "thread_id=observation.thread_id"),
+    Mutant("topology", "thread_id = observation.thread_id or known.thread_id", "thread_id = observation.thread_id"),
     Mutant("topology", "epoch=topology.epoch + 1", "epoch=topology.epoch"),
+    # What is no news.
+    Mutant("topology", "observation.view is not None or observation.mode is not", "observation.mode is not"),
+    Mutant("topology", " or known.health is not Health.UP:", ":"),
+    Mutant("topology", "return is_there and known.id", "return known.id"),
+    Mutant("topology", "return is_there and known.id == topology.writer_id and", "return is_there and"),
+    Mutant("topology", "known.lag_s == 0 and not _has_restarted(known, observation)", "known.lag_s == 0"),
+    Mutant("topology", "thread_id=thread_id, heard_at=now, said_at", "thread_id=thread_id, said_at"),
+    Mutant("topology", ", said_at=min(observation.asked_at, now))", ")"),
     # Who is there.
     Mutant("topology", "not by_writer and observation.view.stamp < crowned.stamp", "False"),
     Mutant("topology", "not by_writer and observation.view.stamp", "observation.view.stamp"),

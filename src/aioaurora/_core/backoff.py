@@ -56,6 +56,8 @@ class Ramp:
 
     def after_success(self, took_s: float) -> Ramp:
         """Double on quick success; add one on a slow one, which may merely come from far away."""
+        if self.allowed == self.most:
+            return self
         more = self.allowed if took_s <= QUICK_CONNECT_S else 1
         return replace(self, allowed=min(self.allowed + more, self.most))
 

@@ -288,7 +288,8 @@ def _resigned(state: State, now: float) -> State:
 
 def _evicted(before: Topology, after: Topology) -> tuple[Command, ...]:
     """End what holds an instance that was removed: nobody watches it any more."""
-    gone = [instance.id for instance in before.instances if after.get(instance.id) is None]
+    left = {instance.id for instance in after.instances}
+    gone = [instance.id for instance in before.instances if instance.id not in left]
     return tuple(Abort(instance_id, f"{instance_id} is no longer part of the cluster") for instance_id in gone)
 
 

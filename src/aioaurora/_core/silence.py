@@ -38,6 +38,10 @@ class Patience:
         """Wait longer for an instance that usually takes long: slow is not silent."""
         return replace(self, suspect_after=max(self.suspect_after, min(2 * answer_s, self.dead_after)))
 
+    def is_early(self, asked_at: float, now: float) -> bool:
+        """Tell whether who was asked then cannot be late yet, whatever the last sign of life is."""
+        return now < asked_at + self.suspect_after
+
     def next_check(self, silence: Silence, within_s: float | None = None) -> float:
         """Give the loop time of the next moment at which the verdict can change; `within_s` or `suspect_after` at most.
 

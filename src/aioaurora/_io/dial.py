@@ -48,6 +48,10 @@ class Dialled(Generic[S]):
     observation: Observation
 
 
+class Dismissed(Exception):
+    """Whoever was to be dialled is no longer what it was: choose anew."""
+
+
 class Dial(Generic[S]):
     """One dial under way: a task that ends by its deadline."""
 
@@ -60,6 +64,7 @@ class Dial(Generic[S]):
         self.own_phase = "credentials"
         self.was_late = False  # Its deadline was missed by our own stalled loop: proves nothing about the server.
         self.is_expired = False
+        self._waiter: asyncio.Future[bool] | None = None  # Who waits, until it has ended; False: sent away before.
         self.task: asyncio.Task[Dialled[S]]
 
     @property
@@ -79,12 +84,18 @@ class Dial(Generic[S]):
             ConnectTimeout: The deadline passed; says in which phase.
             pymysql.err.OperationalError: Refused, unknown host, log-in refused and so on.
             pymysql.err.InterfaceError: The Cluster was closed meanwhile.
+            Dismissed: Its dialer knows better by now.
         """
-        try:
-            await asyncio.wait({self.task})
-        except asyncio.CancelledError:
-            self.leave()
-            raise
+        if not self.task.done():
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                has_ended = await self._waiter
+            except asyncio.CancelledError:
+                self.leave()
+                raise
+            if not has_ended:
+                self.leave()
+                raise Dismissed
         if self.task.cancelled():  # Not by whoever waits here.
             raise closed(self.place.host)
         return self.task.result()
@@ -99,6 +110,15 @@ class Dial(Generic[S]):
             return not (self.is_hurried or self.was_late or self.phase in _OURS)
         errno = errno_of(error) or 0
         return errno != UNKNOWN_HOST and scope_of(errno) not in {Scope.ADMISSION, Scope.LOGIN}
+
+    def wake(self, *, has_ended: bool = True) -> None:
+        """Let who waits go on."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(has_ended)
+
+    def dismiss(self) -> None:
+        """Send away who waits for it."""
+        self.wake(has_ended=False)
 
     def leave(self) -> None:
         """Stop caring: a greeted dial finishes and closes politely, another is cut."""

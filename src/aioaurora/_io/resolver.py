@@ -270,8 +270,11 @@ def _as_given(host: str) -> tuple[str, ...] | None:
         return (host,)
     if _plain(host) == "localhost":
         return _LOCALHOST
+    address = host.strip("[]")
+    if ":" not in address and not address[-1:].isdigit():
+        return None  # As nearly all: no name of a public domain ends in a digit.
     try:
-        return (str(ipaddress.ip_address(host.strip("[]"))),)
+        return (str(ipaddress.ip_address(address)),)
     except ValueError:
         return None
 

@@ -18,7 +18,7 @@ from aioaurora._core.silence import OUR_LATENESS_S
 from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.attempting import Attempting
 from aioaurora._io.contact import first_contact
-from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Place, closed
+from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Dismissed, Place, closed
 from aioaurora._io.driver import sentence_of
 from aioaurora._io.session import Session
 from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Role, WriterUnavailable
@@ -187,15 +187,15 @@ class Seeker:
         place = Place(choice.instance.host, choice.instance.port) if choice else Place(endpoint.host, endpoint.port)
         dial: Dial[S] | None = None
         try:
-            with self._dialer.aimed_at(place):
-                dial = await self._dialer.in_turn(place, build, deadline=request.deadline)
-                return await dial.wait()
+            dial = await self._dialer.in_turn(place, build, deadline=request.deadline)
+            return await dial.wait()
+        except Dismissed:
+            return None
         except (err.MySQLError, OSError) as error:
             if choice is not None and dial is not None:
                 self._failed(choice, dial, error)
                 request.avoid.add(choice.instance.id)
             raise
-        return None
 
     async def _choice(self, request: _Request) -> Chosen | None:
         """Choose an instance, waiting for one if need be; None: whoever the endpoint leads to."""
