@@ -436,6 +436,8 @@ async def test_spans_can_be_left_out(sim, seen, monkeypatch):
         (b"\xff", ""),
         ("/*!40101 SET NAMES utf8 */", ""),
         ("/*" * 5000, ""),
+        ("/**/" * 50, ""),
+        ("/**/" * 40 + "select 1", "SELECT"),
     ],
 )
 def test_a_summary_is_a_word_of_sqls_own(said, summary):

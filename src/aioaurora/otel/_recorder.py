@@ -32,7 +32,8 @@ _OPERATION_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 _FAILOVER_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 
 # The first word of a statement, after comments; only a word of SQL's own is shown.
-_FIRST_WORD = re.compile(r"(?:[\s(]|/\*.*?\*/|(?:--\s|\#)[^\n]*\n)*([A-Za-z]+)", re.DOTALL)
+# Possessive: else many comments and no word after them would be tried in all the ways that they could be fewer.
+_FIRST_WORD = re.compile(r"(?:[\s(]|/\*.*?\*/|(?:--\s|\#)[^\n]*\n)*+([A-Za-z]+)", re.DOTALL)
 _LOOKED_AT = 200
 _WORDS = frozenset(
     """
