@@ -21,7 +21,7 @@ from aioaurora.config import Config, from_kwargs
 from aioaurora.errors import ConfigurationError, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Mapping
+    from collections.abc import Coroutine, Mapping
 
     from aioaurora._core.failover import State
     from aioaurora.connection import Connection
@@ -34,15 +34,16 @@ asked_until: contextvars.ContextVar[float | None] = contextvars.ContextVar("aioa
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class Place:
-    """What a connection of SQLAlchemy's pool has in the place of a slot in ours.
+class Entry:
+    """What a connection of SQLAlchemy's pool has where one of ours has its slot.
 
     Attributes:
         epoch, generation: Of the cluster and of the instance, when it was opened.
         uses: How often it was checked out: tells one use from the next.
         idle_since: When it came back, on the loop's clock: the longer ago, the closer it is looked at.
         stale: Why it must not be used again; "" while it may.
-        is_ending: The unit of work that it is in is about to end: the next COMMIT or ROLLBACK ends it.
+        is_ending: The function of the unit of work that it is in is done: the next COMMIT ends the unit, and what is
+            to be rolled back the unit itself rolls back.
     """
 
     epoch: int
@@ -51,15 +52,6 @@ class Place:
     idle_since: float = -math.inf
     stale: str = ""
     is_ending: bool = False
-
-    @contextlib.contextmanager
-    def ending(self) -> Iterator[None]:
-        """End the unit of work with the COMMIT that comes within."""
-        self.is_ending = True
-        try:
-            yield
-        finally:
-            self.is_ending = False
 
 
 class Followed:
@@ -102,7 +94,7 @@ class Followed:
         asked_until.set(None)  # It was for this one.
         left_s = None if deadline is None else max(deadline - asyncio.get_running_loop().time(), _LEAST_S)
         connection = await self.cluster.connect(timeout=left_s)
-        connection.slot = Place(connection.epoch, connection.generation)
+        connection.slot = Entry(connection.epoch, connection.generation)
         return connection
 
     def deadline(self, timeout_s: float | None = None) -> float:
@@ -119,11 +111,11 @@ class Followed:
 
     def flaw_of(self, connection: Connection) -> str:
         """Say why a pooled connection is not to be handed out; "" if it is, or if the cluster is only observed."""
-        place, sight, instance = connection.slot, self.sight, connection.instance
+        entry, sight, instance = connection.slot, self.sight, connection.instance
         known = sight.instances.get(instance)
-        if self._observes and not place.epoch and known is not None:  # It was opened before the cluster was known.
-            place.epoch, place.generation = sight.epoch, known.generation
-        why = sight.unfitness(self._wanted, instance, epoch=place.epoch, generation=place.generation)
+        if self._observes and not entry.epoch and known is not None:  # It was opened before the cluster was known.
+            entry.epoch, entry.generation = sight.epoch, known.generation
+        why = sight.unfitness(self._wanted, instance, epoch=entry.epoch, generation=entry.generation)
         if not self._observes:
             return why
         self._withhold(instance, why)
@@ -215,10 +207,10 @@ def _running() -> asyncio.AbstractEventLoop | None:
 
 def flaw_of(connection: Connection) -> str:
     """Say what is wrong with a connection itself, as far as this machine knows; "" if nothing is."""
-    loop, place = connection._loop, connection.slot
+    loop, entry = connection._loop, connection.slot
     if connection._process != kernel.process.id or loop is not _running():
         return "it belongs to another process or event loop"
-    return place.stale or ("" if connection.is_fit(loop.time() - place.idle_since) else "its server hung up")
+    return entry.stale or ("" if connection.is_fit(loop.time() - entry.idle_since) else "its server hung up")
 
 
 def _without_password(arguments: Mapping[str, Any]) -> dict[str, Any]:
