@@ -275,6 +275,20 @@ async def test_readiness_turns_false_when_the_writer_stays_away(sim):
     assert later.json()["pools"]["aurora"]["status"] == "no writer"
 
 
+async def test_who_reads_is_ready_without_a_writer(sim):
+    """A pool of readers serves on, however long the writer is away."""
+    app = FastAPI(lifespan=aurora.aurora_lifespan(**sim.connect_options(), role="reader"))
+    aurora.install(app, unready_after=10.0)
+
+    async with served(app) as shop:
+        await sim.crash()
+        await asyncio.sleep(15)
+        ready = await shop.get("/health/ready")
+
+    assert ready.json()["pools"]["aurora"]["searching_for_s"] > 10
+    assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+
+
 async def test_health_checks_may_keep_details_to_themselves(sim):
     """Where they are public."""
     app = FastAPI(lifespan=aurora.aurora_lifespan(**sim.connect_options()))
