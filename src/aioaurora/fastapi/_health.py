@@ -57,7 +57,7 @@ def _look(service: Service, patience_s: float | None, *, details: bool) -> dict[
         status = "draining"
     elif not pool.has_reached:
         status = "not reached yet"
-    elif patience_s is not None and sought_s >= patience_s and pool._books.default is not Role.READER:
+    elif patience_s is not None and sought_s >= patience_s and pool.default_role is not Role.READER:
         status = "no writer"
     return {"status": status} | (_details(pool, sought_s) if details else {})
 
