@@ -61,6 +61,7 @@ class Followed:
         """Make it of an engine's arguments; with `may_change` the password may be another one at each connect."""
         self._arguments: dict[str, Any] = _without_password(arguments)
         self.password: Any = arguments.get("password")
+        self._may_change = may_change
         config = from_kwargs(**self._said(arguments, may_change=may_change))
         self._config: Config = _with_names(config)
         self.cluster: Cluster = Cluster(self._config)
@@ -82,11 +83,16 @@ class Followed:
         """Take a new password.
 
         Raises:
-            ConfigurationError: Something else has changed.
+            ConfigurationError: Something else has changed; or the Cluster was made for one that does not.
         """
         if _without_password(arguments) != self._arguments:
             raise ConfigurationError("a do_connect handler may change the password only: an engine has one Cluster")
-        self.password = arguments.get("password")
+        password = arguments.get("password")
+        if password != self.password and not self._may_change:
+            raise ConfigurationError(
+                "a do_connect handler brings a password: give it to the engine before its first connection"
+            )
+        self.password = password
 
     async def connect(self) -> Connection:
         """Connect to who is right now; raises what `Cluster.connect` does."""
@@ -147,7 +153,7 @@ class Followed:
 
 
 class Clusters:
-    """The Clusters of one engine."""
+    """The Clusters of one engine. Each thread puts that of its loop among them, and finds the others there."""
 
     def __init__(self) -> None:
         self._made: dict[asyncio.AbstractEventLoop, tuple[int, Followed]] = {}
@@ -163,7 +169,8 @@ class Clusters:
         """Give the one of this loop; makes it."""
         followed = self.here()
         if followed is None:
-            self._made = {loop: made for loop, made in self._made.items() if not loop.is_closed()}
+            for loop in [each for each in [*self._made] if each.is_closed()]:
+                self._made.pop(loop, None)
             followed = Followed(arguments, may_change=may_change)
             self._made[asyncio.get_running_loop()] = kernel.process.id, followed
         elif may_change:
@@ -172,11 +179,10 @@ class Clusters:
 
     def close(self) -> None:
         """Forget them all; waits for the end of this loop's, while each other ends on its own loop."""
-        made = list(self._made.items())
-        self._made.clear()
+        made = [(loop, self._made.pop(loop, (0, None))) for loop in [*self._made]]
         here = _running()
         for loop, (pid, followed) in made:
-            if pid != kernel.process.id:
+            if followed is None or pid != kernel.process.id:
                 continue  # It is the parent's.
             if loop is here:
                 try:
