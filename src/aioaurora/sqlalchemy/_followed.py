@@ -118,9 +118,8 @@ class Followed:
     def flaw_of(self, connection: Connection) -> str:
         """Say why a pooled connection is not to be handed out; "" if it is, or if the cluster is only observed."""
         entry, sight, instance = connection.slot, self.sight, connection.instance
-        known = sight.instances.get(instance)
-        if self._observes and not entry.epoch and known is not None:  # It was opened before the cluster was known.
-            entry.epoch, entry.generation = sight.epoch, known.generation
+        if self._observes:
+            sight.date(entry, instance)
         why = sight.unfitness(self._wanted, instance, epoch=entry.epoch, generation=entry.generation)
         if not self._observes:
             return why
