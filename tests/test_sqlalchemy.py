@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import os
+import types
 import warnings
 
 import pytest
@@ -146,6 +147,41 @@ async def test_loops_of_other_threads_may_begin_meanwhile():
 
     assert set(clusters._made) == {other, asyncio.get_running_loop()}
     other.close()
+
+
+async def test_dispose_waits_for_no_server(sim, engine):
+    """Each connection says goodbye and hangs up, whether or not somebody hears it."""
+    loop = asyncio.get_running_loop()
+    await filled(engine, 5)
+    await sim.hang()
+    began_at = loop.time()
+
+    await engine.dispose()
+
+    assert loop.time() - began_at < 1.5
+    await sim.heal()
+    await until(lambda: connections_at(sim) == 0)
+
+
+async def test_a_dispose_that_is_cancelled_has_told_the_other_loops(sim, engine):
+    """Each ends its Cluster by itself."""
+    await asked(engine)
+    clusters, told_there = engine.dialect.clusters, []
+
+    class OtherLoop:
+        """A loop in another thread."""
+
+        def call_soon_threadsafe(self, _call, cluster):
+            told_there.append(cluster)
+
+    mine, other = cluster_of(engine), aioaurora.Cluster("mysql://app@db.test/shop")
+    clusters._made[OtherLoop()] = os.getpid(), types.SimpleNamespace(cluster=other)
+
+    with contextlib.suppress(asyncio.CancelledError):
+        await CancelAt(engine.dispose(), 1)
+
+    assert told_there == [other]
+    await mine.close()
 
 
 async def test_cluster_of_another_engine():

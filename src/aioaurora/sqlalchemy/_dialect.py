@@ -86,6 +86,13 @@ class AuroraDialect(MySQLDialect_aiomysql):
         except ConnectionLost as error:
             raise exc.DisconnectionError(str(error)) from error
 
+    def do_close(self, dbapi_connection: DBAPIConnection) -> None:
+        """Close a connection; not even a good one waits for its server: there may be many, one after the other."""
+        if driver_of(dbapi_connection) is None:
+            super().do_close(dbapi_connection)  # type: ignore[no-untyped-call]  # Of SQLAlchemy's.
+        else:
+            self.do_terminate(dbapi_connection)
+
     def do_terminate(self, dbapi_connection: DBAPIConnection) -> None:
         """Close a connection that may be broken, without waiting for its server."""
         dbapi_connection.driver_connection.close()

@@ -178,8 +178,9 @@ class Clusters:
 
     def close(self) -> None:
         """Forget them all; waits for the end of this loop's, while each other ends on its own loop."""
-        made = [(loop, self._made.pop(loop, (0, None))) for loop in [*self._made]]
         here = _running()
+        # This loop's last: who waits for its end may be cancelled.
+        made = [(loop, self._made.pop(loop, (0, None))) for loop in sorted(self._made, key=lambda loop: loop is here)]
         for loop, (pid, followed) in made:
             if followed is None or pid != kernel.process.id:
                 continue  # It is the parent's.
