@@ -144,7 +144,7 @@ MUTANTS = (
     Mutant("slots", 'return [Close(slot, "the pool was closed")]', "return []"),
     Mutant("slots", "        side.cheer()\n", ""),
     Mutant("slots", "slot.is_pinned and ordered.id != slot.instance", "False"),
-    Mutant("slots", "slot.stale = self._staleness(slot)\n", 'slot.stale = ""\n'),
+    Mutant("slots", "slot.stale = slot.staleness(self.sight)\n", 'slot.stale = ""\n'),
     Mutant(
         "slots", "return [*commands, *self._followed(side, now)]\n\n    def failed", "return commands\n\n    def failed"
     ),
@@ -189,7 +189,7 @@ MUTANTS = (
     ),
     Mutant("slots", "if self.sight.is_known and not sight.is_known:", "if False:"),
     Mutant("slots", "if slot.stale and slot.where is IDLE:", "if slot.stale:"),
-    Mutant("slots", "slot.stale = slot.stale or self._staleness(slot)", "pass"),
+    Mutant("slots", "slot.stale = slot.stale or slot.staleness(self.sight)", "pass"),
     Mutant("slots", "        self._move()\n", ""),
     Mutant("slots", "        self._forget_empty()\n", ""),
     Mutant("slots", "            side.minsize = 0\n", "            pass\n"),

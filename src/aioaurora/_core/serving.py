@@ -167,9 +167,6 @@ class Serving:
         name = self._name(side, instance_id)
         return side.share(name, self._weights.get(name, 1.0))
 
-    def _staleness(self, slot: Slot) -> str:
-        return self.sight.staleness(slot.side.role, slot.instance, epoch=slot.epoch, generation=slot.generation)
-
     @property
     def _has_no_reader(self) -> bool:
         """Whether requests for a reader go to the writer."""
