@@ -74,6 +74,18 @@ def test_the_environments_url_wins_over_its_other_variables():
     assert (said["host"], said["port"], said["follow"], said["maxsize"]) == ("db.test", 3307, "on", 8)
 
 
+def test_a_shared_cluster_says_itself_how_to_connect():
+    """What the environment says of that is for those who have none; the pool's own options count."""
+    cluster = aioaurora.Cluster("mysql://app@db.test/shop")
+
+    said = read(
+        URL="mysql://other@other.test/shop?maxsize=7", PASSWORD="pw", FOLLOW="off", MINSIZE="2",
+        options={"cluster": cluster},
+    )  # fmt: skip
+
+    assert said == {"cluster": cluster, "maxsize": 7, "minsize": 2}
+
+
 @pytest.mark.parametrize("where", [["mysql://app@here.test/shop"], []])
 def test_the_environments_url_is_for_those_who_name_no_host(where):
     """Its password is that of another host."""

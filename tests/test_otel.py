@@ -33,7 +33,7 @@ from tests.virtual import following
 IDENTITIES = {"aioaurora.cluster", "aioaurora.instance", "aioaurora.role", "server.address", "server.port"}
 KINDS = {
     "aioaurora.event", "aioaurora.outcome", "db.client.connection.pool.name", "db.client.connection.state",
-    "db.system.name", "error.type",
+    "db.response.status_code", "db.system.name", "error.type",
 }  # fmt: skip
 
 
@@ -168,11 +168,12 @@ async def test_operations_are_timed_by_instance_and_role(sim, pool, seen):
 
 
 async def test_an_operation_that_fails_says_how(pool, seen):
-    """By the error's type, of which there are few."""
+    """By the error's type and number, of which there are few."""
     with pytest.raises(aioaurora.ProgrammingError):
         await pool.execute("SELECT * FROM no_such_table")
 
-    assert seen.values("db.client.operation.duration", "error.type") == {("ProgrammingError",): 1}
+    labels = ("error.type", "db.response.status_code")
+    assert seen.values("db.client.operation.duration", *labels) == {("ProgrammingError", "1146"): 1}
 
 
 async def test_a_pool_tells_its_size_and_its_limits(sim, monkeypatch, seen):
@@ -436,6 +437,8 @@ async def test_spans_can_be_left_out(sim, seen, monkeypatch):
         (b"\xff", ""),
         ("/*!40101 SET NAMES utf8 */", ""),
         ("/*" * 5000, ""),
+        ("/**/" * 50, ""),
+        ("/**/" * 40 + "select 1", "SELECT"),
     ],
 )
 def test_a_summary_is_a_word_of_sqls_own(said, summary):

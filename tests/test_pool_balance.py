@@ -46,7 +46,7 @@ async def traffic(pool, *, lasting_s):
 
 @pytest.mark.parametrize(
     ("strategy", "maxsize"),
-    [("two_choices", 8), ("two_choices", 20), ("least_leased", 8), ("round_robin", 20), ("random", 8)],
+    [("two_choices", 8), ("round_robin", 20), ("random", 8)],
 )
 async def test_a_new_reader_takes_its_share_within_a_minute(sim, monkeypatch, strategy, maxsize):
     """Whether there is room for more connections or not: then some move over."""

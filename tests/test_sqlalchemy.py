@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import os
+import types
 import warnings
 
 import pytest
@@ -20,6 +21,7 @@ from aioaurora import errors, events
 from aioaurora.errors import Outcome, Role
 from aioaurora.simulator import SimulatedCluster
 from aioaurora.sqlalchemy import AuroraDialect, cluster_of
+from aioaurora.sqlalchemy._followed import Clusters
 from tests.connected import connected
 from tests.engines import arguments_of, asked, driver_of, engine_on, filled, id_of, url_of
 from tests.io.scripted_server import ScriptedServer, after, hang_up, ok, reset
@@ -125,6 +127,63 @@ async def test_each_loop_has_a_cluster_of_its_own(sim, monkeypatch):
         gc.collect()
 
 
+class ClosedLoop:
+    """A loop that is closed; while it is asked so, another thread begins to use the engine."""
+
+    def __init__(self, clusters, other):
+        self.clusters, self.other = clusters, other
+
+    def is_closed(self):
+        self.clusters._made.setdefault(self.other, (0, None))
+        return True
+
+
+async def test_loops_of_other_threads_may_begin_meanwhile():
+    """Nobody's Cluster is forgotten as closed loops are."""
+    clusters, other = Clusters(), asyncio.new_event_loop()
+    clusters._made[ClosedLoop(clusters, other)] = 0, None
+
+    clusters.made_here({"host": "db.test"}, may_change=False)
+
+    assert set(clusters._made) == {other, asyncio.get_running_loop()}
+    other.close()
+
+
+async def test_dispose_waits_for_no_server(sim, engine):
+    """Each connection says goodbye and hangs up, whether or not somebody hears it."""
+    loop = asyncio.get_running_loop()
+    await filled(engine, 5)
+    await sim.hang()
+    began_at = loop.time()
+
+    await engine.dispose()
+
+    assert loop.time() - began_at < 1.5
+    await sim.heal()
+    await until(lambda: connections_at(sim) == 0)
+
+
+async def test_a_dispose_that_is_cancelled_has_told_the_other_loops(sim, engine):
+    """Each ends its Cluster by itself."""
+    await asked(engine)
+    clusters, told_there = engine.dialect.clusters, []
+
+    class OtherLoop:
+        """A loop in another thread."""
+
+        def call_soon_threadsafe(self, _call, cluster):
+            told_there.append(cluster)
+
+    mine, other = cluster_of(engine), aioaurora.Cluster("mysql://app@db.test/shop")
+    clusters._made[OtherLoop()] = os.getpid(), types.SimpleNamespace(cluster=other)
+
+    with contextlib.suppress(asyncio.CancelledError):
+        await CancelAt(engine.dispose(), 1)
+
+    assert told_there == [other]
+    await mine.close()
+
+
 async def test_cluster_of_another_engine():
     """It has none."""
     engine = create_async_engine("mysql+aiomysql://app@db.test/shop")
@@ -207,6 +266,19 @@ async def test_a_do_connect_handler_may_change_nothing_else(sim, monkeypatch):
 
         await asked(engine)
         with pytest.raises(exc.ProgrammingError, match="may change the password only"):
+            await asked(engine)
+
+
+async def test_a_do_connect_handler_that_comes_too_late_is_told_so(sim, monkeypatch):
+    """Its password would be passed over without a word."""
+    async with engine_on(sim, monkeypatch, poolclass=pool.NullPool) as engine:
+        await asked(engine)
+
+        @event.listens_for(engine.sync_engine, "do_connect")
+        def give_password(dialect, record, cargs, cparams):
+            cparams["password"] = "second"
+
+        with pytest.raises(exc.ProgrammingError, match="before its first connection"):
             await asked(engine)
 
 

@@ -386,6 +386,38 @@ async def test_no_writer_is_waited_for_as_long_as_said(sim, engine, sessions):
     assert engine.pool.checkedout() == 0
 
 
+async def test_a_pool_that_is_exhausted_is_waited_for_as_long_as_said(engine, sessions):
+    """SQLAlchemy's own `pool_timeout` knows nothing of the unit's deadline."""
+    await run_in_transaction(sessions, put, 1)
+    loop = asyncio.get_running_loop()
+    async with engine.connect():
+        began_at = loop.time()
+        with pytest.raises(errors.PoolTimeout, match=r"no connection within 2\.0 s: .*out connections: 1"):
+            await run_in_transaction(sessions, put, 2, timeout=2)
+
+    assert loop.time() - began_at == pytest.approx(2, abs=0.3)
+    assert await is_as_it_was(engine)
+
+
+async def test_a_rollback_that_is_not_answered_is_not_waited_for(sim, monkeypatch):
+    """Where nobody follows the cluster, nobody else would end it."""
+    options = {"follow": "off"}
+    async with engine_on(sim, monkeypatch, pool_size=1, max_overflow=0, connect_args=options) as engine:
+        sessions = async_sessionmaker(engine)
+
+        async def fail(session):
+            await put(session, 1)
+            await sim.hang("db-1")
+            raise KeyError("x")
+
+        with pytest.raises(KeyError, match="x"):
+            async with asyncio.timeout(60):
+                await run_in_transaction(sessions, fail)
+
+        await sim.heal()
+        assert await is_as_it_was(engine)
+
+
 @pytest.mark.parametrize("options", [{"isolation": "read committed"}, {"read_only": True}])
 async def test_options_are_those_of_a_pools_units(sim, engine, sessions, options):
     """Said as the transaction begins."""
@@ -429,6 +461,16 @@ async def test_a_session_class_with_engines_of_its_own(sim, engine):
     assert await held(sim) == [1]
 
 
+async def test_a_session_whose_classes_have_engines_of_their_own(sim, engine):
+    """All of a unit is done on its one connection: what went elsewhere would not be undone with it."""
+    other = create_async_engine("mysql+aioaurora://app@db.test/shop")
+    sessions = async_sessionmaker(engine, binds={Number: other})
+
+    await run_in_transaction(sessions, put, 1)
+
+    assert await held(sim) == [1]
+
+
 async def test_what_cannot_work_is_refused(sessions):
     """With what to write instead."""
     other = create_async_engine("mysql+aiomysql://app@db.test/shop")
@@ -440,6 +482,8 @@ async def test_what_cannot_work_is_refused(sessions):
         await run_in_transaction(sessions, put, 1, role="reader")
     with pytest.raises(errors.ConfigurationError, match="timeout=-1"):
         await run_in_transaction(sessions, put, 1, timeout=-1)
+    with pytest.raises(errors.ConfigurationError, match="did you mean 'isolation'"):
+        await run_in_transaction(sessions, put, 1, isolaton="serializable")
 
 
 async def test_sessions_are_of_the_factorys_class(engine):

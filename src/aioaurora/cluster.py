@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _KINDS_KEPT = 50
+_ROLES = {Mode.WRITABLE: Role.WRITER, Mode.READ_ONLY: Role.READER, Mode.FROZEN: None}
 
 
 class Cluster:
@@ -215,7 +216,7 @@ class Cluster:
     def _bind(self, connection: Connection, observation: Observation, *, why: str) -> None:
         topology = self.topology
         known = topology.get(observation.instance_id)
-        role = {Mode.WRITABLE: Role.WRITER, Mode.READ_ONLY: Role.READER, Mode.FROZEN: None}[observation.mode]
+        role = _ROLES[observation.mode]
         connection.bind(
             instance=observation.instance_id,
             role=role,

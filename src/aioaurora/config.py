@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_type_hints
 
@@ -31,6 +31,7 @@ from aioaurora._core.endpoint import (
 )
 from aioaurora._core.frozen import Event  # noqa: TC001 - as above.
 from aioaurora._core.keywords import INSTEAD, REACH, SESSION, positional, without_aliases
+from aioaurora._core.value import dataclass
 from aioaurora.credentials import NO_PASSWORD, CredentialProvider, provider_of
 from aioaurora.errors import ConfigurationError, Role
 from aioaurora.tls import PLAIN, TlsRule, tls_rule

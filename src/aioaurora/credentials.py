@@ -18,11 +18,12 @@ import inspect
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pymysql.err import OperationalError
 
+from aioaurora._core.value import dataclass
 from aioaurora.errors import AioauroraError, ConfigurationError
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ def from_env(
 
     A variable that is empty says nothing. One whose name is nearly that of an option is refused; others are ignored, as
     they may be somebody else's. `AIOAURORA_URL` counts where no URL and no host is passed, and wins over the others.
+    With `cluster=` only the options of a pool are read.
 
     Args:
         args: A URL, or aiomysql's positional arguments.
@@ -51,6 +52,8 @@ def from_env(
     url = written.pop("url", None)
     if url is not None and "host" not in said:
         written = _over(written, from_url(url, kinds))
+    if said.get("cluster") is not None:  # It says how to connect.
+        written = {name: value for name, value in written.items() if name in of_pools}
     return _over(written, said)
 
 

@@ -107,8 +107,9 @@ class Events:
                 listener(event)
             except Exception:  # noqa: BLE001 - the outermost edge of foreign code.
                 _log.exception("aioaurora.listener.failed", extra={"aurora_event": event.name})
-        for stream in tuple(self._streams):
-            stream._put(event)  # noqa: SLF001 - one class in two halves.
+        if self._streams:
+            for stream in tuple(self._streams):
+                stream._put(event)  # noqa: SLF001 - one class in two halves.
 
     def listen(self, listener: Listener) -> None:
         """Tell one more, of what happens from now on."""

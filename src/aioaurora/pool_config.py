@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any, Literal
 
 from aioaurora._core import options
 from aioaurora._core.selection import STRATEGIES, Strategy
 from aioaurora._core.serving import UNLIMITED, Limits
+from aioaurora._core.value import dataclass
 from aioaurora.errors import ConfigurationError
 
 Callback = Callable[[Any], Awaitable[object]]

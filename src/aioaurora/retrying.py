@@ -16,12 +16,12 @@ import contextlib
 import contextvars
 import functools
 import inspect
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pymysql import err
 
 from aioaurora._core.options import choice, refuse_unknown
+from aioaurora._core.value import dataclass
 from aioaurora._core.verdict import errno_of
 from aioaurora._io.attempting import Attempting
 from aioaurora.errors import AioauroraError, ConfigurationError, Role

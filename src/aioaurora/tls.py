@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import os
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
 from aioaurora._core.options import shown
+from aioaurora._core.value import dataclass
 from aioaurora.errors import ConfigurationError
 
 RDS_AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"

@@ -1,18 +1,19 @@
-"""Compare our Connection with raw aiomysql on one MariaDB: `python tests/benchmarks/driver.py [pairs]`.
+"""Compare our Connection with raw aiomysql and with the wire on one MariaDB: `nox -s bench -- driver [pairs]`.
 
 Prints the ratio of the client's CPU time, ours to aiomysql's: the median of paired ratios. Raw against raw is measured
-in the same pairs; a run in which that differs from 1 by more than 0.01 does not count and is repeated.
+in the same pairs; a run in which that differs from 1 by more than 0.01 does not count and is repeated. The wire is what
+bare streams need that write the same question and read the same answer without looking at it (`wire.py`).
 The server runs on one core and the client on another; connects go to an IP address, with autocommit False on both
-sides, and ours asks for the instance's role as well. Exit status 1: a bound was missed; 2: no run counted.
+sides, and ours asks for the instance's role as well. Exit status 1: a bound was missed; 2: a run does not count.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import os
 import pathlib
-import statistics
 import sys
 import tempfile
 import time
@@ -24,15 +25,20 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent))
 import aiomysql
 
 from aioaurora.connection import Connection
+from tests.benchmarks import figures, paired, tables, wire
+from tests.benchmarks.paired import Effort, Sides
 from tests.mariadb import MariaDB, private_mariadb
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-PAIRS = 31
-TRIES = 6
+    from tests.benchmarks.figures import Figure
+
+PAIRS, TRIES = 31, 6
 CONTROL = 0.01
 ROLE_QUERY = "SELECT @@innodb_read_only, @@read_only, NULL"
+COLUMNS = ", ".join(f"seq + {n} AS number{n}, CONCAT('text ', seq) AS text{n}" for n in range(5))
+MANY = f"SELECT {COLUMNS} FROM seq_1_to_10000"
 
 _opened: list[Any] = []
 
@@ -46,25 +52,26 @@ class Measure:
     times: int
     raw: Callable[[], Awaitable[Any]]
     ours: Callable[[], Awaitable[Any]]
+    wire: Callable[[], Awaitable[Any]]
 
 
 def main() -> int:
     """Start a server, pin it and us, measure."""
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
+    parser = argparse.ArgumentParser(prog="driver")
+    parser.add_argument("pairs", nargs="?", type=int, default=PAIRS)
+    parser.add_argument("--tries", type=int, default=TRIES)
+    parser.add_argument("--json", type=pathlib.Path)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="aa-") as place, private_mariadb(pathlib.Path(place, "db")) as server:
         cores = sorted(os.sched_getaffinity(0))
-        _pin(server.process.pid, cores[0])
-        _pin(0, cores[-1])
-        return asyncio.run(_compare(server, pairs))
+        paired.pin(server.process.pid, cores[0])
+        paired.pin(0, cores[-1])
+        measured = asyncio.run(_compare(server, Effort(rounds=asked.pairs, tries=asked.tries)))
+    tables.write(asked.json, measured)
+    return figures.status_of(measured)
 
 
-def _pin(process: int, core: int) -> None:
-    tasks = pathlib.Path(f"/proc/{process or os.getpid()}/task")
-    for task in tasks.iterdir():
-        os.sched_setaffinity(int(task.name), {core})
-
-
-async def _compare(server: MariaDB, pairs: int) -> int:
+async def _compare(server: MariaDB, effort: Effort) -> list[Figure]:
     options = {
         "host": "127.0.0.1",
         "port": server.port,
@@ -77,22 +84,24 @@ async def _compare(server: MariaDB, pairs: int) -> int:
     ours = Connection(**options)
     await ours.open()
     await ours.declare(ROLE_QUERY)
+    bare = await wire.Wire.open(server.port)
     try:
-        measures = await _measures(options, raw, ours)
-        status = 0
-        heads = f"{'ratio':>8}{'bound':>8}{'raw/raw':>9}{'us raw':>9}{'us ours':>9}  pairs"
+        measures = [*await _asking(raw, ours, bare), _connecting(options)]
+        heads = f"{'ratio':>8}{'bound':>8}{'raw/raw':>9}{'us wire':>9}{'us raw':>9}{'us ours':>9}  pairs"
         print(f"{'client CPU, ours / aiomysql':<30}{heads}")
+        measured = []
         for measure in measures:
-            status = max(status, await _settled(measure, pairs))
-        return status
+            measured += await _settled(measure, effort)
+        return measured
     finally:
         await raw.ensure_closed()
         await ours.ensure_closed()
+        bare.close()
 
 
-async def _measures(options: dict[str, Any], raw: Any, ours: Any) -> list[Measure]:
-    columns = ", ".join(f"seq + {n} AS number{n}, CONCAT('text ', seq) AS text{n}" for n in range(5))
-    many = f"SELECT {columns} FROM seq_1_to_10000"
+async def _asking(raw: Any, ours: Any, bare: wire.Wire) -> list[Measure]:
+    short, long = wire.query("SELECT 1"), wire.query(MANY)
+    short_size, long_size = await bare.size(short), await bare.size(long)
 
     async def one(connection: Any) -> None:
         async with connection.cursor() as cursor:
@@ -101,54 +110,50 @@ async def _measures(options: dict[str, Any], raw: Any, ours: Any) -> list[Measur
 
     async def ten_thousand(connection: Any) -> None:
         async with connection.cursor() as cursor:
-            await cursor.execute(many)
+            await cursor.execute(MANY)
             if len(await cursor.fetchall()) != 10_000:
                 raise AssertionError("rows are missing")
 
-    async def connect_raw() -> None:
+    return [
+        Measure("SELECT 1", 1.02, 400, lambda: one(raw), lambda: one(ours), lambda: bare.ask(short, short_size)),
+        Measure(
+            "10,000 rows of 10", 0.70, 1,
+            lambda: ten_thousand(raw), lambda: ten_thousand(ours), lambda: bare.ask(long, long_size),
+        ),
+    ]  # fmt: skip
+
+
+def _connecting(options: dict[str, Any]) -> Measure:
+    async def raw() -> None:
         _opened.append(await aiomysql.connect(**options))
 
-    async def connect_ours() -> None:
+    async def ours() -> None:
         connection = Connection(**options)
         await connection.open()
         await connection.declare(ROLE_QUERY)
         _opened.append(connection)
 
-    return [
-        Measure("SELECT 1", 1.02, 400, lambda: one(raw), lambda: one(ours)),
-        Measure("10,000 rows of 10", 0.75, 1, lambda: ten_thousand(raw), lambda: ten_thousand(ours)),
-        Measure("connect, with the role", 1.30, 40, connect_raw, connect_ours),
-    ]
+    async def bare() -> None:
+        _opened.append(await wire.Wire.open(options["port"]))
+
+    return Measure("connect, with the role", 1.30, 40, raw, ours, bare)
 
 
-async def _settled(measure: Measure, pairs: int) -> int:
-    for _ in range(TRIES):
-        ratio, control, cost_raw, cost_ours = await _measured(measure, pairs)
-        counts = abs(control - 1) <= CONTROL
-        note = "" if counts else "  does not count: repeated"
-        figures = f"{ratio:>8.3f}{measure.bound:>8.2f}{control:>9.3f}{cost_raw * 1e6:>9.0f}{cost_ours * 1e6:>9.0f}"
-        print(f"{measure.name:<30}{figures}{pairs:>7}{note}", flush=True)
-        if counts:
-            return int(ratio > measure.bound)
-    return 2
-
-
-async def _measured(measure: Measure, pairs: int) -> tuple[float, float, float, float]:
-    ratios, controls, raws, ours = [], [], [], []
-    for side in (measure.raw, measure.ours):
-        await _cost(side, measure.times)
-    for number in range(pairs):
-        order = [measure.raw, measure.ours, measure.raw]
-        if number % 2:  # Whoever comes first must not always be the same.
-            first, mine, second = [await _cost(side, measure.times) for side in order]
-        else:
-            mine = await _cost(measure.ours, measure.times)
-            first, second = [await _cost(measure.raw, measure.times) for _ in range(2)]
-        ratios.append(2 * mine / (first + second))
-        controls.append(first / second)
-        raws.append(first)
-        ours.append(mine)
-    return statistics.median(ratios), statistics.median(controls), statistics.median(raws), statistics.median(ours)
+async def _settled(measure: Measure, effort: Effort) -> list[Figure]:
+    sides = Sides(
+        ours=lambda: _cost(measure.ours, measure.times),
+        raw=lambda: _cost(measure.raw, measure.times),
+        wire=lambda: _cost(measure.wire, measure.times),
+    )
+    pairs = await paired.settled(measure.name, sides, effort, allowance=CONTROL)
+    made = paired.figures_of(
+        pairs, "driver", measure.name, unit="us", at_most=measure.bound, allowance=CONTROL, scale=1e6
+    )
+    bare, raw, ours, ratio = made[:4]
+    costs = "".join(f"{each.median:>9.0f}" for each in (bare, raw, ours))
+    numbers = f"{ratio.median:>8.3f}{measure.bound:>8.2f}{ratio.control:>9.3f}{costs}"
+    print(f"{measure.name:<30}{numbers}{ratio.repeats:>7}  {ratio.verdict}", flush=True)
+    return made
 
 
 async def _cost(side: Callable[[], Awaitable[Any]], times: int) -> float:

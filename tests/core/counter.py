@@ -116,7 +116,7 @@ class Desk:
                     customer.fail(OSError())
 
     def _sees_no_queue_jumping(self, slot: Slot, customer: Customer) -> None:
-        assert not self.books._staleness(slot)
+        assert not slot.staleness(self.books.sight)
         assert slot.share in slot.side.candidates or customer.instance == slot.instance
         if customer.instance is None:
             others = [each for each in slot.side.line if each.still_wants()]

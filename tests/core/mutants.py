@@ -47,8 +47,16 @@ MUTANTS = (
     Mutant(
         "topology", "0 < observation.thread_id < known.thread_id / 2", "0 < observation.thread_id < known.thread_id"
     ),
-    Mutant("topology", "thread_id=observation.thread_id or known.thread_id", "thread_id=observation.thread_id"),
+    Mutant("topology", "thread_id = observation.thread_id or known.thread_id", "thread_id = observation.thread_id"),
     Mutant("topology", "epoch=topology.epoch + 1", "epoch=topology.epoch"),
+    # What is no news.
+    Mutant("topology", "observation.view is not None or observation.mode is not", "observation.mode is not"),
+    Mutant("topology", " or known.health is not Health.UP:", ":"),
+    Mutant("topology", "return is_there and known.id", "return known.id"),
+    Mutant("topology", "return is_there and known.id == topology.writer_id and", "return is_there and"),
+    Mutant("topology", "known.lag_s == 0 and not _has_restarted(known, observation)", "known.lag_s == 0"),
+    Mutant("topology", "thread_id=thread_id, heard_at=now, said_at", "thread_id=thread_id, said_at"),
+    Mutant("topology", ", said_at=min(observation.asked_at, now))", ")"),
     # Who is there.
     Mutant("topology", "not by_writer and observation.view.stamp < crowned.stamp", "False"),
     Mutant("topology", "not by_writer and observation.view.stamp", "observation.view.stamp"),
@@ -136,7 +144,7 @@ MUTANTS = (
     Mutant("slots", 'return [Close(slot, "the pool was closed")]', "return []"),
     Mutant("slots", "        side.cheer()\n", ""),
     Mutant("slots", "slot.is_pinned and ordered.id != slot.instance", "False"),
-    Mutant("slots", "slot.stale = self._staleness(slot)\n", 'slot.stale = ""\n'),
+    Mutant("slots", "slot.stale = slot.staleness(self.sight)\n", 'slot.stale = ""\n'),
     Mutant(
         "slots", "return [*commands, *self._followed(side, now)]\n\n    def failed", "return commands\n\n    def failed"
     ),
@@ -181,7 +189,7 @@ MUTANTS = (
     ),
     Mutant("slots", "if self.sight.is_known and not sight.is_known:", "if False:"),
     Mutant("slots", "if slot.stale and slot.where is IDLE:", "if slot.stale:"),
-    Mutant("slots", "slot.stale = slot.stale or self._staleness(slot)", "pass"),
+    Mutant("slots", "slot.stale = slot.stale or slot.staleness(self.sight)", "pass"),
     Mutant("slots", "        self._move()\n", ""),
     Mutant("slots", "        self._forget_empty()\n", ""),
     Mutant("slots", "            side.minsize = 0\n", "            pass\n"),

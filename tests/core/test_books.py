@@ -306,7 +306,7 @@ class Life(stateful.RuleBasedStateMachine):
     def an_idle_slot_is_fresh(self):
         for slot in self.books.idle_slots:
             assert not slot.stale
-            assert not self.books._staleness(slot)
+            assert not slot.staleness(self.books.sight)
             assert slot.connection is not None
             assert not self.books.is_draining
             assert not self.books.is_closing

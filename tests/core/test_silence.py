@@ -95,6 +95,17 @@ def test_nothing_is_suspected_before_it_was_asked_and_had_time_to_answer(heard, 
     assert judged(asked_now, patience) is Verdict.HEALTHY
 
 
+@hypothesis.given(silences, patiences, st.floats(0, 1))
+def test_early_is_only_when_no_sign_of_life_would_matter(heard, patience, share):
+    """Else they would not be looked at, and somebody who is late would seem not to be."""
+    now = heard.asked_at + patience.suspect_after * share
+
+    is_early = patience.is_early(heard.asked_at, now)
+
+    assert is_early is (now < heard.asked_at + patience.suspect_after)
+    assert not is_early or judged(dataclasses.replace(heard, now=now), patience) is Verdict.HEALTHY
+
+
 @hypothesis.given(silences, patiences)
 def test_next_check_is_ahead_and_soon(heard, patience):
     """A time that has come, or all but come, would spin; one too far would miss a connect that begins to hang."""

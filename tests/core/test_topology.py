@@ -7,6 +7,7 @@ import dataclasses
 import math
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 
 from aioaurora._core.endpoint import parse_endpoint
@@ -129,6 +130,36 @@ def test_stale_view_changes_nothing(history, observation):
     stale = View(stamp=topology.stamp - 1.0, rows=(Row(server_id="db-9", is_writer=True, age_s=0.0, lag_s=None),))
 
     assert merged(topology, dataclasses.replace(observation, view=stale), now) == believed
+
+
+@hypothesis.given(histories, walks.observations)
+def test_answer_is_noted_whether_it_is_news_or_not(history, observation):
+    """What is said once more leaves behind what it would if it were taken apart: who said it, where, and when."""
+    topology, now = reached(*history)
+    once = merged(topology, dataclasses.replace(observation, view=None, asked_at=now), now)
+    again = dataclasses.replace(observation, view=None, asked_at=now + 2.0, thread_id=observation.thread_id + 1)
+    empty = View(stamp=-math.inf, rows=())
+
+    confirmed = merged(once, again, now + 3.0)
+    taken_apart = merged(once, dataclasses.replace(again, view=empty), now + 3.0)
+
+    observer = confirmed.get(observation.instance_id)
+    assert (observer.thread_id, observer.heard_at, observer.said_at) == (again.thread_id, now + 3.0, now + 2.0)
+    others = {each.id: each.heard_at for each in confirmed.instances if each is not observer}
+    assert all(each.heard_at == others.get(each.id, now + 3.0) for each in taken_apart.instances)
+    if observation.mode is not Mode.WRITABLE:  # The writer's own view is taken, if it is older, too.
+        assert confirmed == taken_apart
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_who_answers_under_another_name_is_reached_by_that(mode):
+    """Also if it says nothing else that is new."""
+    names = [CLUSTER.instance_host(server_id) for server_id in ("db-1", "db-one")]
+    first, second = (Observation(host=host, port=port, server_id="db-1", mode=mode) for host, port in names)
+
+    topology = merged(merged(Topology(endpoint=CLUSTER), first, 1.0), second, 2.0)
+
+    assert [(each.host, each.port) for each in topology.instances] == names[1:]
 
 
 @hypothesis.given(histories, walks.observations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 from fastapi import FastAPI, WebSocket
@@ -13,6 +14,7 @@ from sqlalchemy import exc
 from aioaurora import errors
 from aioaurora import fastapi as aurora
 from aioaurora.fastapi._answers import answer_to
+from tests.engines import engine_on
 from tests.fastapi.served import served
 
 LOST = {"instance": "db-1", "epoch": 1}
@@ -123,6 +125,43 @@ async def test_what_sqlalchemy_has_wrapped_is_answered_as_what_is_inside(error, 
         assert response.json().get("outcome") == outcome
 
 
+async def test_sqlalchemys_pool_that_is_exhausted_is_answered_as_ours(sim):
+    """Nothing was begun, and a connection may soon come back."""
+    async with engine_on(sim, pool_size=1, max_overflow=0, pool_timeout=1) as engine:
+        app = FastAPI()
+        aurora.install(app)
+
+        @app.get("/")
+        async def wait() -> None:
+            async with engine.connect():
+                pass
+
+        async with served(app) as shop, engine.connect():
+            response = await shop.get("/")
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert response.json() == {"detail": "the database cannot be reached in time", "retry_after_s": 0.5}
+
+
+async def test_a_statement_and_its_values_are_not_logged_either(caplog):
+    """What SQLAlchemy has wrapped is told as what is inside, too."""
+    caplog.set_level(logging.DEBUG, "aioaurora")
+    app = FastAPI()
+    aurora.install(app)
+
+    @app.get("/")
+    async def fail() -> None:
+        lost = errors.ConnectionLost("db-1", epoch=1, outcome=errors.Outcome.ROLLED_BACK)
+        raise exc.DBAPIError.instance("INSERT INTO secrets VALUES (%s)", ("hunter2",), lost, err.MySQLError)
+
+    async with served(app) as shop:
+        assert (await shop.get("/")).status_code == 503
+
+    (record,) = [each for each in caplog.records if each.getMessage() == "aioaurora.request.refused"]
+    assert record.aurora_error == "ConnectionLost: lost 'db-1', epoch 1; transaction: rolled_back"
+    assert "hunter2" not in str(vars(record))
+
+
 async def test_an_application_may_answer_otherwise():
     """A handler for a narrower class wins."""
     app = FastAPI()
@@ -162,14 +201,17 @@ async def test_what_is_not_ours_reaches_the_applications_handler_of_a_wider_clas
         assert (await shop.get("/")).text == "sorry"
 
 
-async def test_a_websocket_is_closed_with_try_again_later():
-    """There is no status to send."""
+@pytest.mark.parametrize("end", ["is open", "was closed by the handler", "was closed by the client"])
+async def test_a_websocket_is_closed_with_try_again_later(end):
+    """There is no status to send; nor anybody to tell it where it is closed already."""
     app = FastAPI()
     aurora.install(app)
 
     @app.websocket("/ws")
     async def fail(socket: WebSocket) -> None:
         await socket.accept()
+        if end == "was closed by the handler":
+            await socket.close(1001)
         raise errors.NoWriter("none", waited_s=1)
 
     sent: list[dict] = []
@@ -178,12 +220,15 @@ async def test_a_websocket_is_closed_with_try_again_later():
         return {"type": "websocket.connect"}
 
     async def send(message: dict) -> None:
+        if sent and end == "was closed by the client":
+            raise ConnectionResetError
         sent.append(message)
 
     scope = {"type": "websocket", "path": "/ws", "headers": [], "query_string": b"", "root_path": "", "scheme": "ws"}
     await app(scope | {"subprotocols": []}, receive, send)
 
-    assert (sent[-1]["type"], sent[-1]["code"]) == ("websocket.close", 1013)
+    told = [each["code"] for each in sent if each["type"] == "websocket.close"]
+    assert told == {"is open": [1013], "was closed by the handler": [1001], "was closed by the client": []}[end]
 
 
 async def test_while_the_writer_is_sought_late_comers_are_told_at_once(sim):
@@ -228,6 +273,20 @@ async def test_readiness_turns_false_when_the_writer_stays_away(sim):
     assert (pool["writer"], pool["epoch"], pool["searching_for_s"], pool["pool"]["size"]) == ("db-1", 1, 0.0, 1)
     assert (before.status_code, soon.status_code, later.status_code) == (200, 200, 503)
     assert later.json()["pools"]["aurora"]["status"] == "no writer"
+
+
+async def test_who_reads_is_ready_without_a_writer(sim):
+    """A pool of readers serves on, however long the writer is away."""
+    app = FastAPI(lifespan=aurora.aurora_lifespan(**sim.connect_options(), role="reader"))
+    aurora.install(app, unready_after=10.0)
+
+    async with served(app) as shop:
+        await sim.crash()
+        await asyncio.sleep(15)
+        ready = await shop.get("/health/ready")
+
+    assert ready.json()["pools"]["aurora"]["searching_for_s"] > 10
+    assert (ready.status_code, ready.json()["status"]) == (200, "ready")
 
 
 async def test_health_checks_may_keep_details_to_themselves(sim):

@@ -183,6 +183,23 @@ async def test_options_of_a_transaction_are_those_of_attempts(app):
         assert (await shop.get("/level")).json() == "done"
 
 
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: aurora.writer(timeout=0), "timeout=0"),
+        (lambda: aurora.reader(timeout="soon"), "timeout= is a str"),
+        (lambda: aurora.transaction(isolation="seralizable"), "isolation='seralizable'"),
+        (lambda: aurora.transaction(isolaton="serializable"), "did you mean 'isolation'"),
+        (lambda: aurora.transaction(timeout=-1), "timeout=-1"),
+        (lambda: aurora.transaction(stop=None), "stop"),
+    ],
+)
+def test_a_dependency_that_cannot_work_is_refused_when_it_is_made(make, says):
+    """Not in each request, as a 500."""
+    with pytest.raises(aioaurora.ConfigurationError, match=says):
+        make()
+
+
 async def test_what_is_asked_for_twice_in_a_request_is_one_connection(app):
     """A dependency's dependency shares the handler's."""
 

@@ -117,7 +117,9 @@ async def test_two_pools_of_one_name_are_refused(sim):
             pass
 
 
-@pytest.mark.parametrize("options", [{"name": "no name"}, {"drain_timeout": -1}, {"drain_delay": "soon"}])
+@pytest.mark.parametrize(
+    "options", [{"name": "no name"}, {"name": "aioaurora"}, {"drain_timeout": -1}, {"drain_delay": "soon"}]
+)
 def test_what_cannot_work_is_refused_at_once(options):
     """Not only when the application starts."""
     with pytest.raises(errors.ConfigurationError):

@@ -13,7 +13,7 @@ import aioaurora
 from aioaurora import errors
 from aioaurora._core.failover import InstanceLost, Late
 from aioaurora._core.topology import Instance
-from aioaurora._io.dial import Dial, Place
+from aioaurora._io.dial import Dial, Dismissed, Place, closed
 from aioaurora._io.dialer import Dialer
 from aioaurora.config import from_kwargs
 from aioaurora.credentials import NO_PASSWORD, CredentialCache
@@ -147,7 +147,27 @@ async def test_a_place_is_forgotten_once_nobody_connects_there(dialer):
     dialer.keep(set())
 
     assert were_kept == {place}
-    assert set(dialer._limiters) == set()
+    assert (dialer._limiters, dialer._ramps, dialer._aims) == ({}, {}, {})
+
+
+async def test_who_waits_is_sent_away_when_the_instance_is_no_longer_what_it_was(dialer):
+    """Who has the turn, and who waits for it; the turn is free for who comes then."""
+    place, other = Place("db-1.test", 3306), Place("db-2.test", 3306)
+
+    async def connected(to):
+        return await (await begun(dialer, to)).wait()
+
+    waiting = [asyncio.create_task(connected(to)) for to in (place, place, other)]
+    await asyncio.sleep(0.1)
+    dialer.disperse(place)
+    await asyncio.sleep(0.1)
+    third = await asyncio.wait_for(begun(dialer, place), 1)
+
+    assert [task.done() and type(task.exception()) for task in waiting] == [Dismissed, Dismissed, False]
+    assert third.task in dialer._tasks
+    await dialer.close()
+    await asyncio.wait(waiting[2:])
+    assert (dialer._aims, str(waiting[2].exception())) == ({}, str(closed(other.host)))
 
 
 async def test_who_waits_for_a_turn_keeps_the_limit(dialer):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from aioaurora._core.value import dataclass
 
 # A live reader is asked its role this often while the writer is sought, first and later, with the change between.
 ROLE_EVERY_S, ROLE_LATER_EVERY_S, LATER_AFTER_S = 0.1, 0.25, 10.0
@@ -54,6 +56,8 @@ class Ramp:
 
     def after_success(self, took_s: float) -> Ramp:
         """Double on quick success; add one on a slow one, which may merely come from far away."""
+        if self.allowed == self.most:
+            return self
         more = self.allowed if took_s <= QUICK_CONNECT_S else 1
         return replace(self, allowed=min(self.allowed + more, self.most))
 

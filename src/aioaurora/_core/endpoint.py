@@ -17,9 +17,9 @@ from __future__ import annotations
 import enum
 import ipaddress
 import re
-from dataclasses import dataclass
 
 from aioaurora._core.options import shown, whole
+from aioaurora._core.value import dataclass
 from aioaurora.errors import ConfigurationError, InvalidEndpoint, Role
 
 DEFAULT_PORT = 3306

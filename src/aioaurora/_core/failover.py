@@ -12,11 +12,12 @@ nothing, so that 200 broken connections start one search. The look for the very 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.topology import Health, Instance, Topology, merged, suspected, written_off
+from aioaurora._core.value import dataclass
 
 # Two connections that break this close together are the instance's fault, not a DBA's KILL (case 60).
 TWO_LOSSES_WITHIN_S = 0.1
@@ -287,7 +288,8 @@ def _resigned(state: State, now: float) -> State:
 
 def _evicted(before: Topology, after: Topology) -> tuple[Command, ...]:
     """End what holds an instance that was removed: nobody watches it any more."""
-    gone = [instance.id for instance in before.instances if after.get(instance.id) is None]
+    left = {instance.id for instance in after.instances}
+    gone = [instance.id for instance in before.instances if instance.id not in left]
     return tuple(Abort(instance_id, f"{instance_id} is no longer part of the cluster") for instance_id in gone)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import datetime
 import enum
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aioaurora._core.endpoint import is_server_id
+from aioaurora._core.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

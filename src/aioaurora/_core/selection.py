@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from aioaurora._core.failover import ReaderOnly, Searching, State, Steady, lease_target
 from aioaurora._core.topology import Health, Instance
+from aioaurora._core.value import dataclass
 from aioaurora.errors import Role
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aioaurora._core.selection import nearest
 from aioaurora._core.shares import LEASED, OPENING, Share, Side, Slot
 from aioaurora._core.sight import Sight
+from aioaurora._core.value import dataclass
 from aioaurora.errors import Role
 
 if TYPE_CHECKING:
@@ -170,9 +170,6 @@ class Serving:
     def _share(self, side: Side, instance_id: str | None) -> Share:
         name = self._name(side, instance_id)
         return side.share(name, self._weights.get(name, 1.0))
-
-    def _staleness(self, slot: Slot) -> str:
-        return self.sight.staleness(slot.side.role, slot.instance, epoch=slot.epoch, generation=slot.generation)
 
     @property
     def _has_no_reader(self) -> bool:

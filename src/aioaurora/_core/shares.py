@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from aioaurora._core.line import Waiter
+    from aioaurora._core.sight import Sight
     from aioaurora._core.topology import Instance
     from aioaurora.errors import Role
 
@@ -75,6 +76,10 @@ class Slot:
     is_stand_in: bool = False
     uses: int = 0
     is_pinned: bool = False
+
+    def staleness(self, sight: Sight) -> str:
+        """Say why it is not to be used again, by what is seen of the cluster; "" if it is."""
+        return sight.staleness(self.side.role, self.instance, epoch=self.epoch, generation=self.generation)
 
     def uncount(self) -> None:
         """Take it out of where it is counted."""

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Protocol
 
 from aioaurora._core.failover import Searching, State, Unreached, lease_target
+from aioaurora._core.value import dataclass
 from aioaurora.errors import Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aioaurora._core.topology import Instance
+
+
+class Dated(Protocol):
+    """What says when a connection was opened: by the cluster's epoch and its instance's generation."""
+
+    epoch: int
+    generation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,12 @@ class Sight:
     writer: Instance | None = None
     readers: tuple[Instance, ...] = ()
     instances: Mapping[str, Instance] = field(default_factory=dict)
+
+    def date(self, held: Dated, instance_id: str | None) -> None:
+        """Have a connection that was opened before the cluster was known count as opened now."""
+        instance = self.instances.get(instance_id or "")
+        if self.is_known and not held.epoch and instance is not None:
+            held.epoch, held.generation = self.epoch, instance.generation
 
     def staleness(self, role: Role | None, instance_id: str | None, *, epoch: int, generation: int) -> str:
         """Say why a connection that was opened at that epoch and generation is not to be used again; "" if it is."""

@@ -8,7 +8,9 @@ what it holds may yet be answered (case 53).
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from aioaurora._core.value import dataclass
 
 # A timer that fires this late tells of our own stalled loop, not of the server (case 36).
 OUR_LATENESS_S = 0.1
@@ -35,6 +37,10 @@ class Patience:
     def with_usual(self, answer_s: float) -> Patience:
         """Wait longer for an instance that usually takes long: slow is not silent."""
         return replace(self, suspect_after=max(self.suspect_after, min(2 * answer_s, self.dead_after)))
+
+    def is_early(self, asked_at: float, now: float) -> bool:
+        """Tell whether who was asked then cannot be late yet, whatever the last sign of life is."""
+        return now < asked_at + self.suspect_after
 
     def next_check(self, silence: Silence, within_s: float | None = None) -> float:
         """Give the loop time of the next moment at which the verdict can change; `within_s` or `suspect_after` at most.

@@ -85,7 +85,7 @@ class Books(Serving):
         side.cheer()
         if slot.is_pinned and ordered.id != slot.instance:
             ordered.pause(now, self._chance())  # Its name leads elsewhere: that is no reason to hurry.
-        slot.stale = self._staleness(slot)
+        slot.stale = slot.staleness(self.sight)
         commands = self._ended(slot, slot.stale) if slot.stale else self._placed(slot, now)
         return [*commands, *self._followed(side, now)]
 
@@ -143,7 +143,7 @@ class Books(Serving):
         self._take_note(sight, now)
         commands: list[Command] = []
         for slot in [each for each in self.slots if each.where is not OPENING]:
-            slot.stale = slot.stale or self._staleness(slot)
+            slot.stale = slot.stale or slot.staleness(self.sight)
             if slot.stale and slot.where is IDLE:
                 commands += self._dropped(slot, slot.stale)
         return commands + self.refreshed(now)

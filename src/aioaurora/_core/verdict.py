@@ -17,12 +17,12 @@ A packet may hold several statements: those are played through in order, from th
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from pymysql.err import MySQLError
 
 from aioaurora._core.failover import Phase, ReaderOnly, Unreached
 from aioaurora._core.statement import Kind, kinds_in
+from aioaurora._core.value import dataclass
 from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Outcome
 
 

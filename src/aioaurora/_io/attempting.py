@@ -6,14 +6,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import tenacity
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import tenacity
+
 T = TypeVar("T")
 
-_PAUSE_LEAST_S, _PAUSE_MOST_S = 0.05, 1.0
+_LEAST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 
 class Attempting:
@@ -29,12 +29,14 @@ class Attempting:
         self,
         *,
         deadline: float,
+        least_pause_s: float = _LEAST_PAUSE_S,
         stop: Callable[[tenacity.RetryCallState], bool] | None = None,
         wait: Callable[[tenacity.RetryCallState], float] | None = None,
         before_sleep: Callable[[tenacity.RetryCallState], Any] | None = None,
     ) -> None:
         self.number: int = 1
-        self._deadline, self._stop, self._wait, self._before_sleep = deadline, stop, wait, before_sleep
+        self._deadline, self._least_pause_s = deadline, least_pause_s
+        self._stop, self._wait, self._before_sleep = stop, wait, before_sleep
         self._began_at = time.monotonic()  # tenacity's clock.
         self._loop: tenacity.AsyncRetrying | None = None
 
@@ -59,6 +61,8 @@ class Attempting:
         self.number = self._attempt.retry_state.attempt_number
 
     def _made(self) -> tenacity.AsyncRetrying:
+        import tenacity  # noqa: PLC0415 - large, and not needed until something fails.
+
         clock = asyncio.get_running_loop().time  # tenacity's delay stops read another one.
 
         def is_over(state: tenacity.RetryCallState) -> bool:
@@ -66,7 +70,7 @@ class Attempting:
             return is_late or (self._stop is not None and bool(self._stop(state)))
 
         return tenacity.AsyncRetrying(
-            wait=self._wait or tenacity.wait_random_exponential(multiplier=_PAUSE_LEAST_S, max=_PAUSE_MOST_S),
+            wait=self._wait or tenacity.wait_random_exponential(self._least_pause_s, _LONGEST_PAUSE_S),
             stop=is_over,
             before_sleep=self._before_sleep,
             sleep=asyncio.sleep,

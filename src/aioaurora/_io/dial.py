@@ -7,13 +7,13 @@ closed politely: servers count cut handshakes, and lock a whole NAT out for them
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pymysql import err
 
 from aioaurora._core.failover import InstanceLost, Late
 from aioaurora._core.silence import OUR_LATENESS_S
+from aioaurora._core.value import dataclass
 from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.driver import sentence_of
 from aioaurora._io.session import Session
@@ -51,6 +51,10 @@ class Dialled(Generic[S]):
     observation: Observation
 
 
+class Dismissed(Exception):
+    """Whoever was to be dialled is no longer what it was: choose anew."""
+
+
 class Dial(Generic[S]):
     """One dial under way: a task that ends by its deadline."""
 
@@ -63,6 +67,7 @@ class Dial(Generic[S]):
         self.own_phase = "credentials"
         self.was_late = False  # Its deadline was missed by our own stalled loop: proves nothing about the server.
         self.is_expired = False
+        self._waiter: asyncio.Future[bool] | None = None  # Who waits, until it has ended; False: sent away before.
         self.task: asyncio.Task[Dialled[S]]
 
     @property
@@ -82,12 +87,18 @@ class Dial(Generic[S]):
             ConnectTimeout: The deadline passed; says in which phase.
             pymysql.err.OperationalError: Refused, unknown host, log-in refused and so on.
             pymysql.err.InterfaceError: The Cluster was closed meanwhile.
+            Dismissed: Its dialer knows better by now.
         """
-        try:
-            await asyncio.wait({self.task})
-        except asyncio.CancelledError:
-            self.leave()
-            raise
+        if not self.task.done():
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                has_ended = await self._waiter
+            except asyncio.CancelledError:
+                self.leave()
+                raise
+            if not has_ended:
+                self.leave()
+                raise Dismissed
         if self.task.cancelled():  # Not by whoever waits here.
             raise closed(self.place.host)
         return self.task.result()
@@ -117,6 +128,15 @@ class Dial(Generic[S]):
             if self.phase != "tcp":
                 return Late(instance.id, error.waited_s)
         return InstanceLost(instance.id, instance.generation, sentence_of(error))
+
+    def wake(self, *, has_ended: bool = True) -> None:
+        """Let who waits go on."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(has_ended)
+
+    def dismiss(self) -> None:
+        """Send away who waits for it."""
+        self.wake(has_ended=False)
 
     def leave(self) -> None:
         """Stop caring: a greeted dial finishes and closes politely, another is cut."""

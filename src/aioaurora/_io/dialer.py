@@ -6,7 +6,7 @@ Who waits for a connection, or for a turn to make one, is sent away when the ins
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +17,7 @@ from aioaurora._core.backoff import Ramp
 from aioaurora._core.endpoint import without_green_suffix
 from aioaurora._core.observation import PLAIN_ROLE_QUERY, ROLE_QUERY, UNKNOWN_VARIABLE
 from aioaurora._core.verdict import Scope, errno_of, scope_of
-from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Place, closed
+from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Dismissed, Place, closed
 from aioaurora._io.driver import CANNOT_CONNECT, NOT_MYSQL, SERVER_LOST, sentence_of
 from aioaurora._io.kernel import KeepAlive
 from aioaurora._io.login import Secret, secret
@@ -28,7 +28,7 @@ from aioaurora._io.wire import OutOfStep, ServerLost
 from aioaurora.errors import ConnectTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from aioaurora.config import Config
     from aioaurora.credentials import CredentialCache, Credentials
@@ -47,7 +47,7 @@ class Dialer:
         self._credentials = credentials
         self._ramps: dict[Place, Ramp] = {}
         self._limiters: dict[Place, anyio.CapacityLimiter] = {}
-        self._aims: dict[Place, set[anyio.CancelScope]] = {}
+        self._aims: dict[Place, set[Callable[[], object]]] = {}  # Each sends one away who has it.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
         self._secret = secret("")
@@ -99,7 +99,7 @@ class Dialer:
         dial: Dial[S] = Dial(place, min(deadline, full), is_hurried=deadline < full)
         dial.task = loop.create_task(self._bounded(dial, build), name=f"aioaurora dial {place}")
         self._tasks.add(dial.task)
-        dial.task.add_done_callback(self._tasks.discard)
+        dial.task.add_done_callback(functools.partial(self._ended, dial))
         return dial
 
     async def in_turn(self, place: Place, build: Callable[..., S], *, deadline: float) -> Dial[S]:
@@ -107,44 +107,57 @@ class Dialer:
 
         Raises:
             ConnectTimeout: The turn did not come by the deadline.
+            Dismissed: Whoever is there is no longer what it was; `Dial.wait` raises it, too.
         """
-        loop = asyncio.get_running_loop()
-        asked_at, ticket = loop.time(), object()
-        limiter = self._limiter(place)
+        limiter, ticket = self._limiter(place), object()
         try:
             limiter.acquire_on_behalf_of_nowait(ticket)
         except anyio.WouldBlock:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await limiter.acquire_on_behalf_of(ticket)
-            except TimeoutError:
-                raise ConnectTimeout(place.host, phase="its turn", waited_s=loop.time() - asked_at) from None
+            await self._its_turn(place, limiter, ticket, deadline=deadline)
         try:
             dial = self.start(place, build, deadline=deadline)
         except BaseException:
             limiter.release_on_behalf_of(ticket)
             raise
-        dial.task.add_done_callback(lambda _: limiter.release_on_behalf_of(ticket))
-        dial.task.add_done_callback(lambda _: self._learn(dial))
+        self._aim(place, dial.dismiss)
+
+        def has_ended(_: asyncio.Task[Dialled[S]]) -> None:
+            limiter.release_on_behalf_of(ticket)
+            self._unaim(place, dial.dismiss)
+            self._learn(dial)
+
+        dial.task.add_done_callback(has_ended)
         return dial
 
-    @contextlib.contextmanager
-    def aimed_at(self, place: Place) -> Iterator[None]:
-        """Cut what is done within short when whoever is there is no longer what it was: then choose anew."""
-        aims = self._aims.setdefault(place, set())
+    async def _its_turn(self, place: Place, limiter: anyio.CapacityLimiter, ticket: object, *, deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         with anyio.CancelScope() as scope:
-            aims.add(scope)
+            self._aim(place, scope.cancel)
             try:
-                yield
+                async with asyncio.timeout_at(deadline):
+                    await limiter.acquire_on_behalf_of(ticket)
+            except TimeoutError:
+                raise ConnectTimeout(place.host, phase="its turn", waited_s=loop.time() - asked_at) from None
+            else:
+                return
             finally:
-                aims.discard(scope)
-                if not aims:
-                    del self._aims[place]
+                self._unaim(place, scope.cancel)
+        raise Dismissed
+
+    def _aim(self, place: Place, send_away: Callable[[], object]) -> None:
+        self._aims.setdefault(place, set()).add(send_away)
+
+    def _unaim(self, place: Place, send_away: Callable[[], object]) -> None:
+        aims = self._aims[place]
+        aims.discard(send_away)
+        if not aims:
+            del self._aims[place]
 
     def disperse(self, place: Place) -> None:
-        """Send away who waits for a connection to that place, and who waits for a turn there."""
-        for scope in self._aims.get(place, ()):
-            scope.cancel()
+        """Send away who waits for a connection to that place, and who waits for a turn there: they choose anew."""
+        for send_away in tuple(self._aims.get(place, ())):
+            send_away()
 
     def restrain(self, place: Place) -> None:
         """Trust an instance with one connect at a time, and more as it copes: it has just been promoted."""
@@ -166,6 +179,10 @@ class Dialer:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
+    def _ended(self, dial: Dial[Any], task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        dial.wake()
+
     def _learn(self, dial: Dial[Any]) -> None:
         """Trust an instance with more connects at a time, or with fewer."""
         if dial.task.cancelled():
@@ -173,7 +190,9 @@ class Dialer:
         ramp, error = self._ramp(dial.place), dial.task.exception()
         if error is None:
             took_s = asyncio.get_running_loop().time() - dial.started_at
-            self._set_ramp(dial.place, ramp.after_success(took_s))
+            grown = ramp.after_success(took_s)
+            if grown != ramp:
+                self._set_ramp(dial.place, grown)
         elif scope_of(errno_of(error) or 0) is Scope.ADMISSION or (
             isinstance(error, ConnectTimeout) and dial.blames(error)
         ):
@@ -189,9 +208,10 @@ class Dialer:
             limiter.total_tokens = ramp.allowed
 
     def _limiter(self, place: Place) -> anyio.CapacityLimiter:
-        if place not in self._limiters:
-            self._limiters[place] = anyio.CapacityLimiter(self._ramp(place).allowed)
-        return self._limiters[place]
+        limiter = self._limiters.get(place)
+        if limiter is None:
+            limiter = self._limiters[place] = anyio.CapacityLimiter(self._ramp(place).allowed)
+        return limiter
 
     async def _bounded(self, dial: Dial[S], build: Callable[..., S]) -> Dialled[S]:
         loop = asyncio.get_running_loop()

@@ -12,7 +12,7 @@ import contextlib
 import math
 import socket
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiodns
@@ -20,6 +20,7 @@ import pycares
 from aiodns.error import ARES_EBADNAME, ARES_ENODATA, ARES_ENOTFOUND, DNSError
 
 from aioaurora._core.endpoint import is_rds_name
+from aioaurora._core.value import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

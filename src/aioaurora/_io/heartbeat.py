@@ -291,8 +291,9 @@ class Heartbeat:
 
     def _silence(self, quiet: Quiet, signs: Signs | None, *, connect_hangs: bool) -> Silence:
         now = self._loop.time()
-        has_unread = signs is not None and signs.unread > 0
-        quiet.heard(now if has_unread else self._around.last_sign_of(self.instance.id))
+        if not self.patience.is_early(quiet.asked_at, now):  # To look at all connections costs, and would tell nothing.
+            has_unread = signs is not None and signs.unread > 0
+            quiet.heard(now if has_unread else self._around.last_sign_of(self.instance.id))
         unacknowledged = None if signs is None else signs.unacked > 0
         return quiet.silence(now, unacknowledged=unacknowledged, connect_hangs=connect_hangs)
 

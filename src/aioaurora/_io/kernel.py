@@ -8,8 +8,9 @@ import os
 import socket
 import struct
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from aioaurora._core.value import dataclass
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,6 +21,16 @@ _TCP_INFO_SIZE = 152
 _ESTABLISHED = 1  # The first byte is the state: enum of <net/tcp_states.h>.
 _NEVER = 0xFFFFFFFF
 _UNACKED, _LAST_RECEIVED, _LEAST_ROUND_TRIP = 24, 52, 148
+# When idle, how often then, how many times, and how long without an acknowledgement; None: the platform has it not.
+_TIMINGS = [
+    getattr(socket, name, None)
+    for name in (
+        "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE",  # macOS' name for it.
+        "TCP_KEEPINTVL",
+        "TCP_KEEPCNT",
+        "TCP_USER_TIMEOUT",
+    )
+]
 _FIONREAD = 0x541B  # <asm-generic/ioctls.h>; MIPS, PowerPC and SPARC differ, where the answer is "unknown".
 
 
@@ -75,22 +86,18 @@ class Signs:
 
 
 def set_options(transport: asyncio.BaseTransport, keep_alive: KeepAlive) -> None:
-    """Send at once, probe when idle, and give up on bytes that nobody acknowledges."""
+    """Probe a TCP connection when it is idle, and give up on bytes that nobody acknowledges.
+
+    That each byte is sent at once (TCP_NODELAY), asyncio and uvloop see to themselves.
+    """
     sock = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if sock is None:
         return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    timings = {
-        "TCP_KEEPIDLE": keep_alive.idle_s,
-        "TCP_KEEPALIVE": keep_alive.idle_s if sys.platform == "darwin" else None,  # macOS' name for it.
-        "TCP_KEEPINTVL": keep_alive.interval_s,
-        "TCP_KEEPCNT": keep_alive.count,
-        "TCP_USER_TIMEOUT": math.ceil(keep_alive.user_timeout_s * 1000),
-    }
-    for name, value in timings.items():
-        option = getattr(socket, name, None)
-        if option is not None and value is not None:
+    user_timeout_ms = math.ceil(keep_alive.user_timeout_s * 1000)
+    values = (keep_alive.idle_s, keep_alive.interval_s, keep_alive.count, user_timeout_ms)
+    for option, value in zip(_TIMINGS, values, strict=True):
+        if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 

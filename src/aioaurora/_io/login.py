@@ -149,8 +149,8 @@ class Login(Wire):
         if self.server_capabilities & Capability.PLUGIN_AUTH:
             data += plugin.encode("ascii") + b"\0"
         if self.server_capabilities & Capability.CONNECT_ATTRS:
-            pairs = self._connect_attrs.items()
-            data += _with_length(b"".join(_with_length(text.encode()) for pair in pairs for text in pair))
+            texts = [text.encode() for pair in self._connect_attrs.items() for text in pair]
+            data += _with_length(b"".join(map(_with_length, texts)))
         return data
 
     def _proof(self, plugin: str) -> bytes:

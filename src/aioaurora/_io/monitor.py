@@ -122,6 +122,8 @@ class Monitor:
         if isinstance(event, Observed):
             self.answers[event.observation.instance_id] += 1
         self._reports.news(event, before, self.state, connections=lambda instance: len(self._held.open_to(instance)))
+        if not commands and self.state == before:
+            return  # As nearly always: each new connection brings an answer that is no news.
         with as_in_a_task():
             for command in commands:
                 self._carry_out(command)
@@ -256,7 +258,7 @@ class Monitor:
 
     def _follow(self, before: State) -> None:
         """Follow a change: watch whom it names, wake who waits, say what is new."""
-        if self.state == before:
+        if self.state == before:  # Only asked something.
             return
         self._watch()
         if not isinstance(before.phase, Searching):

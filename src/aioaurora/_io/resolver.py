@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from aioaurora._core.value import dataclass
 from aioaurora._io.dns import Answer, NameServers, ResolveError, Source, SystemResolver, UnknownHost
 from aioaurora.events import DnsFallback, DnsStale, Event
 
@@ -269,8 +270,11 @@ def _as_given(host: str) -> tuple[str, ...] | None:
         return (host,)
     if _plain(host) == "localhost":
         return _LOCALHOST
+    address = host.strip("[]")
+    if ":" not in address and not address[-1:].isdigit():
+        return None  # As nearly all: no name of a public domain ends in a digit.
     try:
-        return (str(ipaddress.ip_address(host.strip("[]"))),)
+        return (str(ipaddress.ip_address(address)),)
     except ValueError:
         return None
 

@@ -7,7 +7,6 @@ import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-import tenacity
 from pymysql import err
 
 from aioaurora._core import event as kinds
@@ -19,7 +18,7 @@ from aioaurora._core.silence import OUR_LATENESS_S
 from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.attempting import Attempting
 from aioaurora._io.contact import first_contact
-from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Place, closed
+from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Dismissed, Place, closed
 from aioaurora._io.driver import sentence_of
 from aioaurora._io.session import Session
 from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Role, WriterUnavailable
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from aioaurora._io.monitor import Monitor
     from aioaurora.config import Config
 
-_PAUSE_AT_MOST_S = 1.0
 _RETRY_AFTER_S = 0.2, 0.4
 
 S = TypeVar("S", bound=Session)
@@ -122,10 +120,7 @@ class Seeker:
         """
         request = _Request(role, instance, self._loop.time(), deadline, is_modest)
         self.refuse_late_comer(self._role_of(request))
-        attempting = Attempting(
-            deadline=request.deadline,
-            wait=tenacity.wait_random_exponential(multiplier=self._config.search_interval, max=_PAUSE_AT_MOST_S),
-        )
+        attempting = Attempting(deadline=request.deadline, least_pause_s=self._config.search_interval)
         try:
             return await attempting.run(
                 functools.partial(self._attempt, request, build), functools.partial(self._is_passing, request)
@@ -192,15 +187,15 @@ class Seeker:
         place = Place(choice.instance.host, choice.instance.port) if choice else Place(endpoint.host, endpoint.port)
         dial: Dial[S] | None = None
         try:
-            with self._dialer.aimed_at(place):
-                dial = await self._dialer.in_turn(place, build, deadline=request.deadline)
-                return await dial.wait()
+            dial = await self._dialer.in_turn(place, build, deadline=request.deadline)
+            return await dial.wait()
+        except Dismissed:
+            return None
         except (err.MySQLError, OSError) as error:
             if choice is not None and dial is not None:
                 self._failed(choice, dial, error)
                 request.avoid.add(choice.instance.id)
             raise
-        return None
 
     async def _choice(self, request: _Request) -> Chosen | None:
         """Choose an instance, waiting for one if need be; None: whoever the endpoint leads to."""

@@ -13,17 +13,14 @@ import math
 import random
 from typing import TYPE_CHECKING, assert_never
 
-import anyio
-import anyio.abc
 from pymysql import err
 
 from aioaurora._core import pool_event as kinds
 from aioaurora._core.commands import Close, Fail, Hand, Open
 from aioaurora._core.endpoint import EndpointKind
-from aioaurora._core.shares import IDLE
+from aioaurora._core.shares import GONE, IDLE
 from aioaurora._core.sight import sight_of
 from aioaurora._core.verdict import is_final
-from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.driver import sentence_of
 from aioaurora._io.slices import Slices
 from aioaurora._pool.keeping import Keeper
@@ -66,8 +63,8 @@ class Hands:
         self._loop, self._slices = self._parts.loop, Slices()
         self.keeper = Keeper(config, books, counts, late_after=self._parts.monitor.late_after, carry_out=self.carry_out)
         self._withholding = Withholding(cluster.topology.cluster, cluster._events.emit)
-        self._group: anyio.abc.TaskGroup | None = None
-        self._opening: dict[Slot, anyio.CancelScope] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._opening: dict[Slot, asyncio.Task[None]] = {}
         self._begun, self._stirred = asyncio.Event(), asyncio.Event()
         self._root = self._loop.create_task(self._run(), name=f"aioaurora pool of {cluster.topology.cluster}")
 
@@ -168,9 +165,7 @@ class Hands:
             match command:
                 case Open(slot):
                     if self._group is not None:
-                        with as_in_a_task():
-                            self._opening[slot] = anyio.CancelScope()
-                            self._group.start_soon(self._open, slot)
+                        self._begin_to_open(self._group, slot)
                 case Hand(slot, waiter):
                     waiter.serve(slot)
                 case Close(slot, why):
@@ -183,22 +178,27 @@ class Hands:
 
     # --- opening -----------------------------------------------------------------------------------------------
 
+    def _begin_to_open(self, group: asyncio.TaskGroup, slot: Slot) -> None:
+        # Not anyio's group and a scope: they would be a twentieth of what a connection costs.
+        task = group.create_task(self._open(slot), name="aioaurora opens a connection")
+        if not task.done():  # An eager one may be.
+            self._opening[slot] = task
+
     async def _open(self, slot: Slot) -> None:
         """Connect for a slot, and tell the books how it went."""
         connection: Connection | None = None
         error: BaseException | None = None
         try:
-            with self._opening[slot]:
-                connection = await self._connected(slot)
+            connection = await self._connected(slot)
         except asyncio.CancelledError:
-            if self._group is None or self._group.cancel_scope.cancel_called:
+            if slot.where is GONE:  # By us: the books had dropped it.
                 raise
             # A callback awaits what somebody else has cancelled: no reason for the whole pool to end.
             error = err.InternalError(0, "the connect was cancelled from within: by on_connect or the credentials")
         except Exception as failure:  # noqa: BLE001 - the outermost edge of a task: it is told below.
             error = failure
         finally:
-            del self._opening[slot]
+            self._opening.pop(slot, None)
             self._arrived(slot, connection, error)
 
     def _arrived(self, slot: Slot, connection: Connection | None, error: BaseException | None) -> None:
@@ -308,7 +308,7 @@ class Hands:
     async def _run(self) -> None:
         """Own every connect; look the books over once in a while."""
         try:
-            async with anyio.create_task_group() as group:
+            async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._begun.set()
                 try:

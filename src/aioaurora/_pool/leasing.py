@@ -72,6 +72,11 @@ class Leases(Units):
         return self._cluster.topology
 
     @property
+    def default_role(self) -> Role | None:
+        """The role of who asks for none; None: any."""
+        return self._books.default
+
+    @property
     def has_reached(self) -> bool:
         """Whether an instance of the cluster has answered once."""
         return self._seeker.has_reached

@@ -26,21 +26,10 @@ class Withholding:
         stale: dict[str, list[str]] = {}
         for slot in slots:
             if slot.connection is not None:
-                _date(slot, sight)
-                if why := _staleness(slot, sight):
+                sight.date(slot, slot.instance)
+                if why := slot.staleness(sight):
                     stale.setdefault(slot.instance or "", []).append(why)
         for instance in sorted(stale.keys() - self._told):
             count, why = len(stale[instance]), stale[instance][0]
             self._emit(kinds.Withheld(cluster=self._cluster, what="expire", instance=instance, count=count, why=why))
         self._told = set(stale)
-
-
-def _date(slot: Slot, sight: Sight) -> None:
-    """Have a connection that was opened before the cluster was known count as opened now."""
-    instance = sight.instances.get(slot.instance or "")
-    if not slot.epoch and sight.is_known and instance is not None:
-        slot.epoch, slot.generation = sight.epoch, instance.generation
-
-
-def _staleness(slot: Slot, sight: Sight) -> str:
-    return sight.staleness(slot.side.role, slot.instance, epoch=slot.epoch, generation=slot.generation)

@@ -5,7 +5,7 @@
     the transaction met another one (1213, 1205)            409, Retry-After
     anything else                                           not ours: raised on, which makes it a 500
 
-What SQLAlchemy has wrapped is answered as what is inside.
+What SQLAlchemy has wrapped is answered, and logged, as what is inside: its own sentence shows the statement and values.
 
 The sentences are fixed: an error's own names hosts and instances, which are none of a client's business.
 """
@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from pymysql import err
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._io.driver import sentence_of
 from aioaurora.errors import (
     AioauroraError,
     ConfigurationError,
@@ -65,6 +66,9 @@ class Answer:
     is_final: bool = False
 
 
+_TOO_LATE = Answer(status=503, detail="the database cannot be reached in time", retry_after_s=_SOON_S)
+
+
 def answer_to(error: BaseException) -> Answer | None:
     """Say what a client is to be told of an error; None: it is the application's own affair."""
     error = _unwrapped(error)
@@ -79,7 +83,7 @@ def answer_to(error: BaseException) -> Answer | None:
         case ConfigurationError():
             return None
         case AioauroraError(retryable=True) if outcome is None:
-            return Answer(status=503, detail="the database cannot be reached in time", retry_after_s=_SOON_S)
+            return _TOO_LATE
         case AioauroraError(retryable=True):
             detail = "the database went away; nothing was done"
             return Answer(status=503, detail=detail, retry_after_s=_SOON_S, outcome=outcome)
@@ -99,9 +103,9 @@ def exception_handlers() -> dict[Any, Any]:
     """
     handlers: dict[Any, Any] = {AioauroraError: _answered, err.OperationalError: _answered}
     with contextlib.suppress(ImportError):  # Who has no SQLAlchemy meets none of its errors.
-        from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+        from sqlalchemy import exc  # noqa: PLC0415
 
-        handlers[DBAPIError] = _answered
+        handlers |= {exc.DBAPIError: _answered, exc.TimeoutError: _answered_late}
     return handlers
 
 
@@ -115,12 +119,23 @@ async def _answered(connection: Request | WebSocket, error: Exception) -> Respon
     answer = answer_to(error)
     if answer is None:
         return await _answered_otherwise(connection, error)
+    return await _told(connection, answer, _unwrapped(error))
+
+
+async def _answered_late(connection: Request | WebSocket, error: Exception) -> Response | None:
+    """Answer for SQLAlchemy's pool, which had no connection to hand out in time."""
+    return await _told(connection, _TOO_LATE, error)
+
+
+async def _told(connection: Request | WebSocket, answer: Answer, error: BaseException) -> Response | None:
+    what = f"{type(error).__name__}: {sentence_of(error)}"
     _log.debug(
         "aioaurora.request.refused",
-        extra={"aurora_status": answer.status, "aurora_path": connection.scope["path"], "aurora_error": str(error)},
+        extra={"aurora_status": answer.status, "aurora_path": connection.scope["path"], "aurora_error": what},
     )
     if isinstance(connection, WebSocket):
-        await connection.close(_TRY_AGAIN_LATER)
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # It is closed: by its handler, or its client.
+            await connection.close(_TRY_AGAIN_LATER)
         return None
     return _response(answer, http_version=connection.scope.get("http_version", "1.1"))
 

@@ -13,11 +13,14 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from aioaurora._core.options import refuse_unknown, seconds
 from aioaurora.connection import Connection
 from aioaurora.errors import Role
 from aioaurora.fastapi._service import DEFAULT_NAME, pool_of
 from aioaurora.pool import Pool
+from aioaurora.retrying import Options
 
+_OPTIONS = ("timeout", "role", "isolation", "read_only")
 _Leasing: TypeAlias = Callable[[HTTPConnection], AsyncIterator[Connection]]
 
 
@@ -41,6 +44,9 @@ def writer(name: str = DEFAULT_NAME, *, timeout: float | None = None) -> _Leasin
     Args:
         name: As in `aurora_lifespan(name=...)`.
         timeout: Seconds for getting it, > 0; None: `acquire_timeout`.
+
+    Raises:
+        ConfigurationError: The time-out is none.
     """
     return _leased(name, Role.WRITER, timeout)
 
@@ -52,6 +58,9 @@ def reader(name: str = DEFAULT_NAME, *, timeout: float | None = None) -> _Leasin
 
 @functools.cache
 def _leased(name: str, role: Role, timeout_s: float | None) -> _Leasing:
+    if timeout_s is not None:
+        seconds("timeout", timeout_s)
+
     async def lease(connection: HTTPConnection) -> AsyncIterator[Connection]:
         async with pool_of(connection.scope, name).acquire(role=role, timeout=timeout_s) as leased:
             yield leased
@@ -68,7 +77,14 @@ def transaction(name: str = DEFAULT_NAME, **options: Any) -> _Leasing:
     Args:
         name: As in `aurora_lifespan(name=...)`.
         options: `timeout`, `role`, `isolation`, `read_only`, as for `Pool.attempts`.
+
+    Raises:
+        ConfigurationError: An option is unknown, or cannot be: at once, and not in each request.
     """
+    refuse_unknown(options, _OPTIONS, instead={})
+    said = Options(**options)
+    if said.timeout is not None:
+        seconds("timeout", said.timeout)
     return _begun(name, tuple(sorted(options.items())))
 
 

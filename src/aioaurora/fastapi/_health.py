@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from aioaurora._core.options import seconds
+from aioaurora.errors import Role
 from aioaurora.fastapi._service import services_of
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def health_routes(
     """Give the routes `{prefix}/live` and `{prefix}/ready`; `install` adds them, too.
 
     `live` is always 200: the process answers. `ready` is 200, or 503 when the application is draining, its cluster was
-    never reached, or the writer has been sought for long. A short failover makes nobody unready: all processes would
-    be at once, and none would serve reads meanwhile.
+    never reached, or the writer has been sought for long by a pool that is not for readers. A short failover makes
+    nobody unready: all processes would be at once, and none would serve reads meanwhile.
 
     Args:
         prefix: Path before "/live" and "/ready".
@@ -56,7 +57,7 @@ def _look(service: Service, patience_s: float | None, *, details: bool) -> dict[
         status = "draining"
     elif not pool.has_reached:
         status = "not reached yet"
-    elif patience_s is not None and sought_s >= patience_s:
+    elif patience_s is not None and sought_s >= patience_s and pool.default_role is not Role.READER:
         status = "no writer"
     return {"status": status} | (_details(pool, sought_s) if details else {})
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from aioaurora._core.options import seconds
 from aioaurora.environment import from_env
 from aioaurora.errors import ConfigurationError
-from aioaurora.fastapi._service import DEFAULT_NAME, Service, state_of
+from aioaurora.fastapi._service import DEFAULT_NAME, SERVICES, Service, state_of
 from aioaurora.fastapi._sigterm import told_of_sigterm
 from aioaurora.making import create_pool
 
@@ -80,8 +80,8 @@ def aurora_lifespan(
     """
     drain_s = seconds("drain_timeout", drain_timeout, may_be_zero=True)
     delay_s = seconds("drain_delay", drain_delay, may_be_zero=True)
-    if not name.isidentifier():
-        raise ConfigurationError(f"name={name!r} is no name of an attribute of request.state")
+    if not name.isidentifier() or name == SERVICES:
+        raise ConfigurationError(f"name={name!r} is no name of an attribute of request.state, or is taken")
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aioaurora.pool import Pool
 
 DEFAULT_NAME = "aurora"
-_SERVICES = "aioaurora"  # Where they stand in the state that a lifespan gives to each request.
+SERVICES = "aioaurora"  # Where they stand in the state that a lifespan gives to each request.
 
 
 class Service:
@@ -77,12 +77,12 @@ def state_of(service: Service, others: Mapping[str, Any]) -> dict[str, Any]:
     """Give the state of requests with one more pool in it."""
     if service.name in others:
         raise ConfigurationError(f"two parts of the lifespan are called {service.name!r}: give one another name=")
-    return {**others, service.name: service.pool, _SERVICES: (service, *others.get(_SERVICES, ()))}
+    return {**others, service.name: service.pool, SERVICES: (service, *others.get(SERVICES, ()))}
 
 
 def services_of(scope: Mapping[str, Any]) -> tuple[Service, ...]:
     """Give the services of an application, by the scope of one of its requests."""
-    services: tuple[Service, ...] = scope.get("state", {}).get(_SERVICES, ())
+    services: tuple[Service, ...] = scope.get("state", {}).get(SERVICES, ())
     return services
 
 

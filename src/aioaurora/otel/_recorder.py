@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from pymysql.err import MySQLError
 
 from aioaurora import events
 from aioaurora._core.verdict import errno_of
@@ -32,7 +33,8 @@ _OPERATION_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 _FAILOVER_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 
 # The first word of a statement, after comments; only a word of SQL's own is shown.
-_FIRST_WORD = re.compile(r"(?:[\s(]|/\*.*?\*/|(?:--\s|\#)[^\n]*\n)*([A-Za-z]+)", re.DOTALL)
+# Possessive: else many comments and no word after them would be tried in all the ways that they could be fewer.
+_FIRST_WORD = re.compile(r"(?:[\s(]|/\*.*?\*/|(?:--\s|\#)[^\n]*\n)*+([A-Za-z]+)", re.DOTALL)
 _LOOKED_AT = 200
 _WORDS = frozenset(
     """
@@ -96,15 +98,12 @@ class Recorder:
 
     def ended(self, span: Span | None, duration_s: float, labels: Labels, error: BaseException | None = None) -> None:
         """Take the end of an operation in."""
-        told: Labels = {} if error is None else {ERROR: type(error).__name__}
+        told: Labels = {} if error is None else _told_of(error)
         self._operations.record(duration_s, labels | told if told else labels)
         if span is None:
             return
         if error is not None and span.is_recording():
             span.set_attributes(told)
-            errno = errno_of(error)
-            if errno:
-                span.set_attribute(STATUS, str(errno))
             outcome = getattr(error, "outcome", None)
             if outcome is not None:
                 span.set_attribute(OUTCOME, str(outcome))
@@ -171,6 +170,15 @@ class Recorder:
             start_time=ended_ns - int(failover.duration_s * 1e9),
         )
         span.end(ended_ns)
+
+
+def _told_of(error: BaseException) -> Labels:
+    """Give what is told of an error: its class, and the server's number for it where it has one."""
+    told: Labels = {ERROR: type(error).__name__}
+    errno = errno_of(error) if isinstance(error, MySQLError) else None
+    if errno:
+        told[STATUS] = str(errno)
+    return told
 
 
 def summary_of(said: str | bytes) -> str:

@@ -21,7 +21,7 @@ from aioaurora._core.verdict import ends_session, errno_of
 from aioaurora.config import said_by
 from aioaurora.connection import Connection
 from aioaurora.errors import ConnectionLost, Outcome, WriterDemoted
-from aioaurora.sqlalchemy._followed import Clusters, Place, asked_until, flaw_of
+from aioaurora.sqlalchemy._followed import Clusters, Entry, asked_until, flaw_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +85,13 @@ class AuroraDialect(MySQLDialect_aiomysql):
             return True
         except ConnectionLost as error:
             raise exc.DisconnectionError(str(error)) from error
+
+    def do_close(self, dbapi_connection: DBAPIConnection) -> None:
+        """Close a connection; not even a good one waits for its server: there may be many, one after the other."""
+        if driver_of(dbapi_connection) is None:
+            super().do_close(dbapi_connection)  # type: ignore[no-untyped-call]  # Of SQLAlchemy's.
+        else:
+            self.do_terminate(dbapi_connection)
 
     def do_terminate(self, dbapi_connection: DBAPIConnection) -> None:
         """Close a connection that may be broken, without waiting for its server."""
@@ -188,4 +195,4 @@ def _keep_the_others(context: ExceptionContext) -> None:
 def driver_of(proxied: Any) -> Connection | None:
     """Give what we have connected, behind SQLAlchemy's proxy or adapter; None: an `async_creator` did."""
     driver = proxied.driver_connection
-    return driver if isinstance(driver, Connection) and isinstance(driver.slot, Place) else None
+    return driver if isinstance(driver, Connection) and isinstance(driver.slot, Entry) else None

@@ -21,7 +21,7 @@ from aioaurora.config import Config, from_kwargs
 from aioaurora.errors import ConfigurationError, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Mapping
+    from collections.abc import Coroutine, Mapping
 
     from aioaurora._core.failover import State
     from aioaurora.connection import Connection
@@ -34,15 +34,16 @@ asked_until: contextvars.ContextVar[float | None] = contextvars.ContextVar("aioa
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class Place:
-    """What a connection of SQLAlchemy's pool has in the place of a slot in ours.
+class Entry:
+    """What a connection of SQLAlchemy's pool has where one of ours has its slot.
 
     Attributes:
         epoch, generation: Of the cluster and of the instance, when it was opened.
         uses: How often it was checked out: tells one use from the next.
         idle_since: When it came back, on the loop's clock: the longer ago, the closer it is looked at.
         stale: Why it must not be used again; "" while it may.
-        is_ending: The unit of work that it is in is about to end: the next COMMIT or ROLLBACK ends it.
+        is_ending: The function of the unit of work that it is in is done: the next COMMIT ends the unit, and what is
+            to be rolled back the unit itself rolls back.
     """
 
     epoch: int
@@ -52,15 +53,6 @@ class Place:
     stale: str = ""
     is_ending: bool = False
 
-    @contextlib.contextmanager
-    def ending(self) -> Iterator[None]:
-        """End the unit of work with the COMMIT that comes within."""
-        self.is_ending = True
-        try:
-            yield
-        finally:
-            self.is_ending = False
-
 
 class Followed:
     """One Cluster, and what is seen of it at each checkout."""
@@ -69,6 +61,7 @@ class Followed:
         """Make it of an engine's arguments; with `may_change` the password may be another one at each connect."""
         self._arguments: dict[str, Any] = _without_password(arguments)
         self.password: Any = arguments.get("password")
+        self._may_change = may_change
         config = from_kwargs(**self._said(arguments, may_change=may_change))
         self._config: Config = _with_names(config)
         self.cluster: Cluster = Cluster(self._config)
@@ -90,11 +83,16 @@ class Followed:
         """Take a new password.
 
         Raises:
-            ConfigurationError: Something else has changed.
+            ConfigurationError: Something else has changed; or the Cluster was made for one that does not.
         """
         if _without_password(arguments) != self._arguments:
             raise ConfigurationError("a do_connect handler may change the password only: an engine has one Cluster")
-        self.password = arguments.get("password")
+        password = arguments.get("password")
+        if password != self.password and not self._may_change:
+            raise ConfigurationError(
+                "a do_connect handler brings a password: give it to the engine before its first connection"
+            )
+        self.password = password
 
     async def connect(self) -> Connection:
         """Connect to who is right now; raises what `Cluster.connect` does."""
@@ -102,7 +100,7 @@ class Followed:
         asked_until.set(None)  # It was for this one.
         left_s = None if deadline is None else max(deadline - asyncio.get_running_loop().time(), _LEAST_S)
         connection = await self.cluster.connect(timeout=left_s)
-        connection.slot = Place(connection.epoch, connection.generation)
+        connection.slot = Entry(connection.epoch, connection.generation)
         return connection
 
     def deadline(self, timeout_s: float | None = None) -> float:
@@ -119,11 +117,10 @@ class Followed:
 
     def flaw_of(self, connection: Connection) -> str:
         """Say why a pooled connection is not to be handed out; "" if it is, or if the cluster is only observed."""
-        place, sight, instance = connection.slot, self.sight, connection.instance
-        known = sight.instances.get(instance)
-        if self._observes and not place.epoch and known is not None:  # It was opened before the cluster was known.
-            place.epoch, place.generation = sight.epoch, known.generation
-        why = sight.unfitness(self._wanted, instance, epoch=place.epoch, generation=place.generation)
+        entry, sight, instance = connection.slot, self.sight, connection.instance
+        if self._observes:
+            sight.date(entry, instance)
+        why = sight.unfitness(self._wanted, instance, epoch=entry.epoch, generation=entry.generation)
         if not self._observes:
             return why
         self._withhold(instance, why)
@@ -155,7 +152,7 @@ class Followed:
 
 
 class Clusters:
-    """The Clusters of one engine."""
+    """The Clusters of one engine. Each thread puts that of its loop among them, and finds the others there."""
 
     def __init__(self) -> None:
         self._made: dict[asyncio.AbstractEventLoop, tuple[int, Followed]] = {}
@@ -171,7 +168,8 @@ class Clusters:
         """Give the one of this loop; makes it."""
         followed = self.here()
         if followed is None:
-            self._made = {loop: made for loop, made in self._made.items() if not loop.is_closed()}
+            for loop in [each for each in [*self._made] if each.is_closed()]:
+                self._made.pop(loop, None)
             followed = Followed(arguments, may_change=may_change)
             self._made[asyncio.get_running_loop()] = kernel.process.id, followed
         elif may_change:
@@ -180,11 +178,11 @@ class Clusters:
 
     def close(self) -> None:
         """Forget them all; waits for the end of this loop's, while each other ends on its own loop."""
-        made = list(self._made.items())
-        self._made.clear()
         here = _running()
+        # This loop's last: who waits for its end may be cancelled.
+        made = [(loop, self._made.pop(loop, (0, None))) for loop in sorted(self._made, key=lambda loop: loop is here)]
         for loop, (pid, followed) in made:
-            if pid != kernel.process.id:
+            if followed is None or pid != kernel.process.id:
                 continue  # It is the parent's.
             if loop is here:
                 try:
@@ -215,10 +213,10 @@ def _running() -> asyncio.AbstractEventLoop | None:
 
 def flaw_of(connection: Connection) -> str:
     """Say what is wrong with a connection itself, as far as this machine knows; "" if nothing is."""
-    loop, place = connection._loop, connection.slot
+    loop, entry = connection._loop, connection.slot
     if connection._process != kernel.process.id or loop is not _running():
         return "it belongs to another process or event loop"
-    return place.stale or ("" if connection.is_fit(loop.time() - place.idle_since) else "its server hung up")
+    return entry.stale or ("" if connection.is_fit(loop.time() - entry.idle_since) else "its server hung up")
 
 
 def _without_password(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from aioaurora._core.options import seconds
-from aioaurora.errors import ConfigurationError
+from aioaurora._io.driver import sentence_of
+from aioaurora.errors import ConfigurationError, PoolTimeout
 from aioaurora.retrying import Options, run_unit
 from aioaurora.sqlalchemy._dialect import AuroraDialect, driver_of
 from aioaurora.sqlalchemy._followed import asked_until
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     from aioaurora.connection import Connection
     from aioaurora.errors import Role
+
+_TIDY_S = 5.0  # As a pool's `callback_timeout`.
+_LATER_S = 0.1
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=AsyncSession)
@@ -49,7 +53,7 @@ async def run_in_transaction(
     connection, while it is certain that nothing of it was done and the deadline allows, by the rules of `Pool.run`.
 
     Args:
-        session_factory: Makes the sessions; `bind=` is passed to it.
+        session_factory: Makes the sessions; `bind=` is passed to it, and its own `binds=` are left out.
         function: A coroutine function; it may be called several times.
         args: For it, after the session.
         engine: Whose connection it gets, where the factory has several; None: the factory's own.
@@ -58,17 +62,21 @@ async def run_in_transaction(
     Raises:
         DBAPIError: SQLAlchemy's, around what the last attempt failed with; `orig` is ours. With `CommitOutcomeUnknown`
             the connection was lost in COMMIT, and it may or may not have been done.
+        PoolTimeout: The engine's pool had no connection to hand out until the deadline.
         ConfigurationError: No engine, or none of `mysql+aioaurora`.
     """
     if options.get("role") is not None:
         raise ConfigurationError("role= is the engine's: pass engine= an engine of that role")
-    lender, said = _Lender(engine or session_factory.kw.get("bind")), Options(**options)
+    lender, said = _Lender(engine or session_factory.kw.get("bind")), Options.said(options)
 
     async def once(connection: Connection, *arguments: Any) -> T:
-        async with session_factory(bind=lender.lent) as session:
-            result = await function(session, *arguments)  # type: ignore[call-arg]  # mypy asks for `**P` as well.
-            with connection.slot.ending():
-                await session.commit()
+        entry, use = connection.slot, connection.slot.uses
+        async with session_factory(bind=lender.lent, binds=None) as session:
+            try:
+                result = await function(session, *arguments)  # type: ignore[call-arg]  # mypy asks for `**P` as well.
+            finally:
+                entry.is_ending = entry.uses == use  # Else it is another's by now.
+            await session.commit()
         return result
 
     await lender.reach(said.timeout)
@@ -149,9 +157,17 @@ class _Lender(Lender):
     # --- inside ------------------------------------------------------------------------------------------------
 
     async def _connected(self, timeout_s: float | None) -> AsyncConnection:
-        asked_until.set(None if timeout_s is None else self._loop.time() + timeout_s)
+        """Check a connection out; what the Cluster says of the same deadline is worth more, and comes first."""
+        until = None if timeout_s is None else self._loop.time() + timeout_s
+        asked_until.set(until)
         try:
-            return await self._engine.connect()
+            async with asyncio.timeout_at(None if until is None else until + _LATER_S) as limit:
+                return await self._engine.connect()
+        except TimeoutError as error:
+            if timeout_s is None or not limit.expired():
+                raise
+            sentence = f"no connection within {timeout_s:.1f} s: {self._engine.pool.status()}"
+            raise PoolTimeout(sentence, waited_s=timeout_s) from error
         finally:
             asked_until.set(None)
 
@@ -159,9 +175,10 @@ class _Lender(Lender):
 async def _given_back(lent: AsyncConnection, connection: Connection) -> None:
     if not connection.closed and connection.needs_tidying("never"):
         try:
-            await connection.tidy("never")
-        except err.MySQLError as error:
-            connection.cut(f"it could not be made clean: {error}")
+            async with asyncio.timeout(_TIDY_S):
+                await connection.tidy("never")
+        except (err.MySQLError, TimeoutError) as error:
+            connection.cut(f"it could not be made clean: {sentence_of(error)}")
     connection.slot.is_ending = True  # SQLAlchemy need not roll back what is clean.
     await lent.close()
 
