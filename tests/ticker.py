@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import pathlib
 import time
 from typing import TYPE_CHECKING
@@ -34,7 +35,9 @@ class Ticker:
 
 @contextlib.asynccontextmanager
 async def ticking() -> AsyncIterator[Ticker]:
-    """Watch the loop until the end of the block."""
+    """Watch the loop until the end of the block, with what is there from other tests out of the collector's sight."""
+    gc.collect()
+    gc.freeze()
     ticker = Ticker()
     task = asyncio.create_task(ticker.run())
     try:
@@ -42,6 +45,7 @@ async def ticking() -> AsyncIterator[Ticker]:
     finally:
         task.cancel()
         await asyncio.wait({task})
+        gc.unfreeze()
 
 
 def undisturbed_s() -> float:
