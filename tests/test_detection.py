@@ -291,6 +291,22 @@ async def test_an_idle_connection_that_is_looked_at_while_the_loop_stands_still_
         assert log.of(*ALARMS) == []
 
 
+@pytest.mark.parametrize("turns", range(0, 44, 4))
+async def test_a_program_that_stands_still_while_it_starts_reaches_its_cluster(sim, monkeypatch, turns):
+    """For longer than `connect_timeout`, at any point of the first contact: it loads a model, say."""
+    asking = asyncio.create_task(_started(sim, monkeypatch))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    stand_still(5.0)
+
+    await asking
+
+
+async def _started(sim, monkeypatch):
+    async with pooled(sim, monkeypatch, minsize=2) as pool, pool.acquire() as connection:
+        await run(connection, "SELECT 1")
+
+
 async def test_a_swamped_instance_keeps_its_connections(sim, monkeypatch, log):
     """All are busy, each answer takes 2 s and a log-in longer than `connect_timeout`: it is slow, and not lost.
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aioaurora._io.limits import limited
+from aioaurora._io.limits import ended, limited
 from tests.virtual import stand_still
 
 
@@ -64,3 +64,25 @@ async def test_what_ended_in_time_leaves_no_timer():
     await asyncio.sleep(5)
 
     assert not limit.expired()
+
+
+async def test_a_task_is_waited_for_until_the_deadline():
+    """And not a moment longer, also where that has passed already."""
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+    task = asyncio.create_task(asyncio.sleep(60))
+
+    assert not await ended(task, by=began_at + 2)
+    assert not await ended(task, by=began_at + 1)
+
+    assert loop.time() - began_at == pytest.approx(2)
+    task.cancel()
+
+
+async def test_a_task_that_could_end_while_the_loop_stood_still_has_ended():
+    """As with `limited`."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(answered(1))
+    loop.call_later(0.1, stand_still, 5.0)
+
+    assert await ended(task, by=loop.time() + 2)

@@ -13,6 +13,7 @@ from aioaurora._core.observation import UNKNOWN_TABLE
 from aioaurora._core.verdict import errno_of
 from aioaurora._io.dial import UNKNOWN_HOST, Dial, Place
 from aioaurora._io.dialer import ACCESS_DENIED, Dialer
+from aioaurora._io.limits import limited
 from aioaurora._io.probe import probe
 from aioaurora.errors import ConfigurationError
 
@@ -36,7 +37,7 @@ async def first_contact(endpoint: Endpoint, dialer: Dialer, *, deadline: float) 
         [dialer.start(Place(endpoint.host, endpoint.port), dialer.bare, deadline=deadline)], endpoint, dialer, deadline
     )
     try:
-        async with asyncio.timeout_at(deadline):
+        async with limited(deadline):
             observation = await _probed(session, dialer)
     except TimeoutError as error:
         session.abort()

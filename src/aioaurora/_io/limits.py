@@ -10,6 +10,7 @@ from aioaurora._core.silence import OUR_LATENESS_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from typing import Any
 
 
 @contextlib.asynccontextmanager
@@ -25,6 +26,16 @@ async def limited(deadline: float) -> AsyncIterator[asyncio.Timeout]:
             yield limit
         finally:
             timer.cancel()
+
+
+async def ended(task: asyncio.Task[Any], *, by: float) -> bool:
+    """Wait for a task until that loop time, and as above a moment longer; tells whether it has ended."""
+    loop = asyncio.get_running_loop()
+    due = max(by, loop.time())
+    await asyncio.wait({task}, timeout=due - loop.time())
+    if not task.done() and loop.time() - due > OUR_LATENESS_S:
+        await asyncio.wait({task}, timeout=OUR_LATENESS_S)
+    return task.done()
 
 
 def _ring(limit: asyncio.Timeout, deadline: float) -> None:

@@ -20,6 +20,7 @@ from aioaurora._io.attempting import Attempting
 from aioaurora._io.contact import first_contact
 from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Dismissed, Place, closed
 from aioaurora._io.driver import sentence_of
+from aioaurora._io.limits import ended, limited
 from aioaurora._io.session import Session
 from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Role, WriterUnavailable
 
@@ -87,8 +88,7 @@ class Seeker:
             self._reaching = self._begun_to_reach()
         # If both end at the same time, it knows better what was waited for.
         grace_s = OUR_LATENESS_S if deadline >= self._reached_by else 0.0
-        await asyncio.wait({self._reaching}, timeout=deadline - asked_at + grace_s)
-        if not self._reaching.done():
+        if not await ended(self._reaching, by=deadline + grace_s):
             raise ConnectTimeout(host, phase="first contact", waited_s=deadline - asked_at)
         if self._reaching.cancelled():
             raise closed(host)
@@ -236,7 +236,7 @@ class Seeker:
 
     async def _next_change(self, request: _Request) -> None:
         try:
-            async with asyncio.timeout_at(request.deadline):
+            async with limited(request.deadline):
                 await self._monitor.changed()
         except TimeoutError:
             raise self._nobody(request, "") from None

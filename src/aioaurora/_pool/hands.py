@@ -22,6 +22,7 @@ from aioaurora._core.shares import GONE, IDLE
 from aioaurora._core.sight import sight_of
 from aioaurora._core.verdict import is_final
 from aioaurora._io.driver import sentence_of
+from aioaurora._io.limits import limited
 from aioaurora._io.slices import Slices
 from aioaurora._pool.keeping import Keeper
 from aioaurora._pool.loops import is_ending
@@ -94,13 +95,13 @@ class Hands:
         """
         side, books, asked_at = self._books.default_side, self._books, self._loop.time()
         try:
-            async with asyncio.timeout_at(deadline):
+            async with limited(deadline):
                 while not books.is_stood_in_for(side) and (side.opened < side.minsize or books.is_measuring):
                     failure = self.failures[side.role]
                     # A reader that is down is no reason while there are others: they are asked next.
                     if failure is not None and not (isinstance(failure, NoReader) and self._cluster.topology.readers):
                         raise failure
-                    await self._news()
+                    await self._stirred.wait()
         except TimeoutError as error:
             if isinstance(error, AioauroraError):
                 raise
@@ -111,7 +112,7 @@ class Hands:
     async def emptied(self) -> None:
         """Wait until the pool holds nothing, and no unit of work is under way that may ask for a connection again."""
         while self._books.slots or self._counts.units:
-            await self._news()
+            await self._stirred.wait()
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -298,9 +299,6 @@ class Hands:
     def _stir(self) -> None:
         self._stirred.set()
         self._stirred = asyncio.Event()
-
-    async def _news(self) -> None:
-        await self._stirred.wait()
 
     def _emit(self, event: Event) -> None:
         self._cluster._events.emit(event)
