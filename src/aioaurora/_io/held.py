@@ -5,30 +5,30 @@ from __future__ import annotations
 import functools
 import math
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Protocol
 
     from aioaurora._io.kernel import Signs
     from aioaurora.errors import Role
 
+    class Held(Protocol):
+        """What the monitor needs of an application's connection."""
 
-class Held(Protocol):
-    """What the monitor needs of an application's connection."""
+        role: Role | None
+        generation: int
 
-    role: Role | None
-    generation: int
+        @property
+        def closed(self) -> bool:
+            """Whether it is closed."""
 
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
+        def lose(self, detail: str) -> None:
+            """End it: its server is gone."""
 
-    def lose(self, detail: str) -> None:
-        """End it: its server is gone."""
-
-    def signs(self) -> Signs | None:
-        """Give the kernel's view of it."""
+        def signs(self) -> Signs | None:
+            """Give the kernel's view of it."""
 
 
 class Holdings:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pymysql import err
 
@@ -22,31 +22,33 @@ from aioaurora._io.dns import ResolveError
 from aioaurora._io.probe import probe
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from aioaurora._core.topology import Instance, Topology
     from aioaurora._io.dialer import Dialer
     from aioaurora._io.resolver import Resolver
 
+    class Surroundings(Protocol):
+        """What a lookout needs of the monitor."""
+
+        @property
+        def topology(self) -> Topology:
+            """What is believed now."""
+
+        @property
+        def is_searching(self) -> bool:
+            """Whether the writer is sought."""
+
+        @property
+        def is_alone(self) -> bool:
+            """Whether nobody but the writer is asked."""
+
+        def tell(self, event: Event) -> None:
+            """Take news in."""
+
+
 # Most searches are over before; and DNS, which moves late, is asked no more often than its answers live.
 EVERY_S = 1.0
-
-
-class Surroundings(Protocol):
-    """What a lookout needs of the monitor."""
-
-    @property
-    def topology(self) -> Topology:
-        """What is believed now."""
-
-    @property
-    def is_searching(self) -> bool:
-        """Whether the writer is sought."""
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether nobody but the writer is asked."""
-
-    def tell(self, event: Event) -> None:
-        """Take news in."""
 
 
 class Lookout:
