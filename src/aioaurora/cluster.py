@@ -268,8 +268,9 @@ class Cluster:
         closed = kinds.ConnectionClosed(
             cluster=self.topology.cluster, instance=connection.instance, role=connection.role, why=why
         )
+        is_here = asyncio._get_running_loop() is loop  # noqa: SLF001 - documented; the other one raises.
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody listens any more.
-            loop.call_soon_threadsafe(self._events.emit, closed)
+            (loop.call_soon if is_here else loop.call_soon_threadsafe)(self._events.emit, closed)
 
 
 def _role_of(role: Role | str | None) -> Role | None:
