@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import aioaurora
 from aioaurora.cli.drill.ledger import Told
 from aioaurora.cli.drill.watch import Ticker
 from tests.chaos import own, plan
@@ -16,15 +17,15 @@ from tests.chaos.checker import BACK_WITHIN_S
 from tests.chaos.cluster import ClusterElsewhere
 from tests.chaos.history import History, Kind, Misled, Said, Trial
 from tests.chaos.workload import ACCOUNTS, CLIENTS, OPENING, TABLES, Client, Doors
+from tests.running import open_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import aioaurora
     from tests.chaos.plan import Episode, Plan
 
 _WARM_UP_S, _CALM_S, _POLL_S = 1.5, 1.0, 0.05
-_SESSIONS_END_WITHIN_S = 15.0
+_SESSIONS_END_WITHIN_S, _SETTLES_WITHIN_S = 15.0, 3.0
 
 
 @dataclass(slots=True)
@@ -47,10 +48,9 @@ class Battery:
         loop, ticker = asyncio.get_running_loop(), Ticker()
         loop.set_exception_handler(lambda _, context: history.unheard.append(_told(context)))
         ticking = asyncio.create_task(ticker.run())
-        before = asyncio.all_tasks()
         async with ClusterElsewhere(self.plan.seed) as cluster:
             await cluster.execute(*TABLES)
-            before |= asyncio.all_tasks()
+            before = _Before(frozenset(asyncio.all_tasks()), open_sockets())
             options = cluster.options | self.plan.options
             async with Doors(options, listener=lambda event: history.said.append(_said(event, loop.time()))) as doors:
                 await self._besiege(cluster, doors, history)
@@ -84,7 +84,9 @@ class Battery:
     async def _tried(self, cluster: ClusterElsewhere, episode: Episode, history: History) -> Trial:
         loop = asyncio.get_running_loop()
         first = len(history.operations)
-        began_at = await cluster.ask("begin", faults=[plan.as_dict(each) for each in episode.faults if each.call not in plan.OWN])
+        began_at = await cluster.ask(
+            "begin", faults=[plan.as_dict(each) for each in episode.faults if each.call not in plan.OWN]
+        )
         # On this very loop: what it is to stall through is done meanwhile by the cluster.
         timers = [
             loop.call_at(began_at + each.at_s, lambda each=each: own.CALLS[each.call](*each.arguments.values()))
@@ -105,10 +107,13 @@ class Battery:
             is_harmless=episode.is_harmless,
             undone=tuple(map(tuple, done["undone"])),
             back=back,
+            in_use=_in_use(),
         )
         writes = sum(each.told is Told.DONE and each.kind.is_write for each in history.operations[first:])
         took_s = trial.is_back_at - trial.healed_at
-        self.say(f"{episode.name}: {writes} writes done, all back {took_s:.2f} s after the healing ({len(back)} clients)")
+        self.say(
+            f"{episode.name}: {writes} writes done, all back {took_s:.2f} s after the healing ({len(back)} clients)"
+        )
         return trial
 
     async def _stopped(self, clients: list[Client], tasks: list[asyncio.Task[None]], history: History) -> None:
@@ -139,26 +144,53 @@ async def _all_back(history: History, healed_at: float, first: int) -> dict[int,
     return back
 
 
-async def _read_the_end(cluster: ClusterElsewhere, history: History, before: set[asyncio.Task[Any]]) -> None:
+async def _read_the_end(cluster: ClusterElsewhere, history: History, before: _Before) -> None:
     """Wait until nobody writes any more, and read what is stored and what is left."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _SESSIONS_END_WITHIN_S
     while (left := await cluster.ask("sessions")) and loop.time() < until:
         await asyncio.sleep(_POLL_S)
     history.left += left
-    await asyncio.sleep(0.2)
-    gc.collect()
-    await asyncio.sleep(0)
-    history.left += [f"task {each!r}" for each in asyncio.all_tasks() - before - {asyncio.current_task()}]
+    await _settled(before)
+    history.left += [f"task {each!r}" for each in asyncio.all_tasks() - before.tasks - {asyncio.current_task()}]
+    history.left += [f"a socket, {each}" for each in open_sockets() - before.sockets]
+    history.left += [repr(each) for each in gc.get_objects() if isinstance(each, aioaurora.Connection)]
     for table in ("appended", "moved"):
-        history.held += Counter({row: times for row, times in await cluster.rows(f"SELECT id, COUNT(*) FROM {table} GROUP BY id")})
-    history.balances = {number: balance for number, balance in await cluster.rows("SELECT id, balance FROM account")}
-    history.moved = [(source, target, amount) for source, target, amount in await cluster.rows("SELECT source, target, amount FROM moved")]
-    history.registers = {number: value for number, value in await cluster.rows("SELECT id, value FROM register")}
+        history.held += Counter(dict(await cluster.rows(f"SELECT id, COUNT(*) FROM {table} GROUP BY id")))
+    history.balances = dict(await cluster.rows("SELECT id, balance FROM account"))
+    history.moved = [
+        (source, target, amount)
+        for source, target, amount in await cluster.rows("SELECT source, target, amount FROM moved")
+    ]
+    history.registers = dict(await cluster.rows("SELECT id, value FROM register"))
     history.misled = [
         Misled(at=at, instance=instance, statement=statement, is_fenced=is_fenced)
         for at, instance, statement, is_fenced in await cluster.ask("misled")
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What there was before the library was used."""
+
+    tasks: frozenset[asyncio.Task[Any]]
+    sockets: frozenset[str]
+
+
+async def _settled(before: _Before) -> None:
+    """Let what was told to end come to its end: c-ares closes its sockets in a thread, a second late."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _SETTLES_WITHIN_S
+    while (
+        asyncio.all_tasks() - before.tasks - {asyncio.current_task()} or open_sockets() - before.sockets
+    ) and loop.time() < until:
+        await asyncio.sleep(_POLL_S)
+    gc.collect()
+
+
+def _in_use() -> dict[str, int]:
+    connections = sum(isinstance(each, aioaurora.Connection) for each in gc.get_objects())
+    return {"tasks": len(asyncio.all_tasks()), "sockets": len(open_sockets()), "connections": connections}
 
 
 def _own_of(episode: Episode, began_at: float) -> Iterator[tuple[float, str]]:

@@ -29,6 +29,8 @@ BACK_WITHIN_S = 10.0
 # For so long a writer that is fenced, and says that it is not, may be taken for the writer: the rows of a reader in use
 # tell of the other one, they are asked for every `refresh_interval`, and the other one is asked then.
 FENCED_FOR_S = 5.0 + 1.0
+# What is in use depends on the moment; a leak is more than that.
+GROWS_TO, _COMPARED = 1.2, 4
 _SHOWN = 6
 _LOST = frozenset({"ConnectionLost", "OutcomeUnknown", "CommitOutcomeUnknown", "WriterDemoted"})
 
@@ -54,6 +56,7 @@ class Fault(enum.StrEnum):
     FALSE_ALARM = "a session lost though nothing was wrong with the server"
     STUCK = "a client that never ended"
     LEFT = "left behind"
+    GROWN = "more in use after every trial"
     UNHEARD = "an exception that nobody heard"
 
 
@@ -82,6 +85,7 @@ def violations(history: History) -> list[Violation]:
         *_of_calm(history),
         *_of_alarms(history),
         *_of_the_end(history),
+        *_of_growth(history),
     ]
 
 
@@ -208,11 +212,10 @@ def _of_register(operations: list[Operation], final: str | None) -> Iterator[Vio
     overwritten = _Overwritten(effects)
     for read in reads:
         value = str(read.value)
-        if value not in effects:  # What was there at first is no write's, and may be overwritten all the same.
-            if value in writers or value:
-                shown = [str(writers[value])] if value in writers else []
-                yield Violation(Fault.PHANTOM, (str(read), *shown))
-                continue
+        if value and value not in effects:  # What is empty is what was there at first.
+            shown = [str(writers[value])] if value in writers else []
+            yield Violation(Fault.PHANTOM, (str(read), *shown))
+            continue
         if not read.is_writer:
             continue
         newer = overwritten.before(read.began_at, effects[value].ended_at if value in effects else -math.inf)
@@ -272,9 +275,7 @@ def _of_roles(history: History) -> Iterator[Violation]:
             continue
         promoted_at = next((at for at, words in trial.faults if words.startswith("promoted")), trial.healed_at)
         late = [
-            each
-            for each in fenced
-            if each.at - promoted_at - history.stalled_s(promoted_at, each.at) > FENCED_FOR_S
+            each for each in fenced if each.at - promoted_at - history.stalled_s(promoted_at, each.at) > FENCED_FOR_S
         ]
         if late:
             yield Violation(
@@ -328,6 +329,18 @@ def _of_the_end(history: History) -> Iterator[Violation]:
     ):
         for each in found:
             yield Violation(fault, (each,))
+
+
+def _of_growth(history: History) -> Iterator[Violation]:
+    """Compare the most that was in use after one of the first trials with the least after one of the last."""
+    counts = [trial.in_use for trial in history.trials]
+    if len(counts) < 2 * _COMPARED:
+        return
+    for what in counts[0]:
+        first = max(each[what] for each in counts[:_COMPARED])
+        last = min(each[what] for each in counts[-_COMPARED:])
+        if last > first * GROWS_TO:
+            yield Violation(Fault.GROWN, (f"{what}: {[each[what] for each in counts]}",))
 
 
 def _is_a_clash(each: Operation) -> bool:

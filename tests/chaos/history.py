@@ -123,6 +123,7 @@ class Trial:
         is_harmless: Nothing in it may cost a session.
         undone: Spans in which transactions were undone though their sessions live on.
         back: When each client had done something whole that it began after the healing.
+        in_use: What our process had then, by what it is: tasks, sockets, connections.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Trial:
     is_harmless: bool = False
     undone: tuple[tuple[float, float], ...] = ()
     back: dict[int, float] = field(default_factory=dict)
+    in_use: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_back_at(self) -> float:

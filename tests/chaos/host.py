@@ -1,4 +1,4 @@
-"""The simulated cluster in a process of its own, so that it lives on while the program under test is stalled or stopped.
+"""The simulated cluster in a process of its own: it lives on while the program under test is stalled or stopped.
 
     python -m tests.chaos.host [seed]
 
@@ -82,20 +82,27 @@ class Host:
 
     async def misled(self) -> list[tuple[float, str, str, bool]]:
         """Give the statements of writers that went elsewhere."""
-        fenced = [(each.at, each.instance) for each in self._sim.timeline.of("fault") if each.detail["fault"] == "two_writers"]
+        fenced = [
+            (each.at, each.instance) for each in self._sim.timeline.of("fault") if each.detail["fault"] == "two_writers"
+        ]
         healed = [each.at for each in self._sim.timeline.of("healed")]
         found = []
         for each in self._sim.wrong_roles:
             until = [next((at for at in healed if at > began), float("inf")) for began, _ in fenced]
             is_fenced = any(
-                began <= each.at <= end and each.instance == who for (began, who), end in zip(fenced, until, strict=True)
+                began <= each.at <= end and each.instance == who
+                for (began, who), end in zip(fenced, until, strict=True)
             )
             found.append((each.at, str(each.instance), str(each.detail["statement"]), is_fenced))
         return found
 
     async def sessions(self) -> list[str]:
         """Give the clients' sessions that are left."""
-        left = [f"{each.id}: {len(each.connection_ids)} connections" for each in self._sim.instances.values() if each.connection_ids]
+        left = [
+            f"{each.id}: {len(each.connection_ids)} connections"
+            for each in self._sim.instances.values()
+            if each.connection_ids
+        ]
         rows = await self._sim.rows(
             "SELECT ID, COMMAND, INFO FROM information_schema.PROCESSLIST WHERE USER = 'root' AND ID <> CONNECTION_ID()"
         )
@@ -140,7 +147,8 @@ class Host:
             if name in said:
                 said[name] = [self._id_of(each) for each in said[name]]
         said["extra"] = [
-            HostRow(server_id=server_id, session_id=session, age_s=age_s) for server_id, session, age_s in said.get("extra", ())
+            HostRow(server_id=server_id, session_id=session, age_s=age_s)
+            for server_id, session, age_s in said.get("extra", ())
         ]
         await self._sim.distort_view(self._id_of(instance), **said)
 

@@ -1,4 +1,4 @@
-"""What befalls the program itself: its loop stalls, its clock jumps. (That it is stopped, `host.py` does to it.)
+"""What befalls the program itself: its loop stalls, its clock jumps; `host.py` stops it.
 
 Importing this puts a clock in the place of `time.time` that can jump: before the library, which takes it at its import.
 The loop's own clock cannot jump, whatever is done to the wall's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,17 @@ _GAP_S, _SHOWN = 0.5, 20
 
 def table(what: Plan, history: History, found: Sequence[Violation]) -> str:
     """Write it."""
-    lines = [*_operations(history), "", *_errors(history), "", *_faults(history), "", *_writing(history), "", *_verdict(found)]
+    lines = [
+        *_operations(history),
+        "",
+        *_errors(history),
+        "",
+        *_faults(history),
+        "",
+        *_writing(history),
+        "",
+        *_verdict(found),
+    ]
     if found:
         lines += ["", f"The plan (seed {what.seed}) as a scenario: --write FILE; see docs/development/chaos.md."]
     return "\n".join(lines)
@@ -29,7 +40,9 @@ def table(what: Plan, history: History, found: Sequence[Violation]) -> str:
 
 def _operations(history: History) -> Iterator[str]:
     told = [*Told]
-    counts = Counter((f"{each.door} {each.kind}", "cut" if each.is_cut else str(each.told)) for each in history.operations)
+    counts = Counter(
+        (f"{each.door} {each.kind}", "cut" if each.is_cut else str(each.told)) for each in history.operations
+    )
     columns = [*map(str, told), "cut"]
     names = sorted({name for name, _ in counts})
     yield f"{'operation':24}" + "".join(f"{column:>13}" for column in columns)
@@ -46,7 +59,11 @@ def _errors(history: History) -> Iterator[str]:
 
 def _faults(history: History) -> Iterator[str]:
     counts = Counter(words.split("'fault': '")[1].split("'")[0] for _, words in _all(history) if "'fault': '" in words)
-    counts.update(words.split(" ")[0] for _, words in _all(history) if words.split(" ")[0] in {"kill", "suspend", "stall", "clock"})
+    counts.update(
+        words.split(" ")[0]
+        for _, words in _all(history)
+        if words.split(" ")[0] in {"kill", "suspend", "stall", "clock"}
+    )
     yield "faults: " + (", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none")
     promoted = sum(words.startswith("promoted") for _, words in _all(history))
     missed = sum("could not be" in words for _, words in _all(history))
@@ -55,14 +72,20 @@ def _faults(history: History) -> Iterator[str]:
 
 def _writing(history: History) -> Iterator[str]:
     done = sorted(each.ended_at for each in history.operations if each.kind.is_write and each.told is Told.DONE)
-    gaps = [end - start for start, end in zip(done, done[1:], strict=False) if end - start > _GAP_S]
+    gaps = [end - start for start, end in itertools.pairwise(done) if end - start > _GAP_S]
     stalled_s = history.stalled_s(0.0, float("inf"))
     back = [trial.is_back_at - trial.healed_at for trial in history.trials]
     yield (
-        f"nobody wrote for {sum(gaps):.1f} s in {len(gaps)} gaps above {_GAP_S} s, {max(gaps, default=0.0):.1f} s at most; "
+        f"nobody wrote for {sum(gaps):.1f} s in {len(gaps)} gaps above {_GAP_S} s, "
+        f"{max(gaps, default=0.0):.1f} s at most; "
         f"our loop stood for {stalled_s:.1f} s; all back {max(back, default=0.0):.2f} s after a healing at the latest"
     )
     leases = [each.ended_at - each.began_at for each in history.operations if each.kind is Kind.LEASE]
+    in_use = [trial.in_use for trial in history.trials if trial.in_use]
+    if in_use:
+        yield "in use after the first and the last trial: " + ", ".join(
+            f"{what} {in_use[0][what]}, {in_use[-1][what]}" for what in in_use[0]
+        )
     yield f"leases waited {max(leases, default=0.0):.1f} s at most"
 
 

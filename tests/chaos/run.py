@@ -2,6 +2,7 @@
 
     --seed 7                what is drawn; `--seeds 1..20` for several, one after the other
     --minutes 1             for each seed: no further episode begins then
+    --failovers 200         failovers of all kinds, one after the other; no `--minutes` holds for them
     --plan                  print what is drawn, and end
     --write FILE            write the plan as a scenario file, and end
     --scenario FILE         run that instead of what is drawn
@@ -17,6 +18,7 @@ from tests.chaos import own  # First: see there.  # isort: skip
 import argparse
 import asyncio
 import dataclasses
+import functools
 import pathlib
 import random
 import sys
@@ -28,7 +30,7 @@ def main(arguments: list[str]) -> int:
     """Run what is asked for."""
     assert own.CLOCK is not None
     asked = _parser().parse_args(arguments)
-    plans = [plan.read(asked.scenario)] if asked.scenario else [scenes.planned(seed) for seed in _seeds(asked)]
+    plans = _plans(asked)
     if asked.only:
         plans = [_only(each, asked.only) for each in plans]
     if asked.write:
@@ -37,7 +39,8 @@ def main(arguments: list[str]) -> int:
     if asked.plan:
         print(*plans, sep="\n\n")
         return 0
-    return max(_run(each, 60 * asked.minutes) for each in plans)
+    until_s = 60 * asked.minutes if not asked.failovers else float("inf")
+    return max([_run(each, until_s) for each in plans])
 
 
 def _run(what: plan.Plan, until_s: float) -> int:
@@ -46,6 +49,13 @@ def _run(what: plan.Plan, until_s: float) -> int:
     found = checker.violations(history)
     print(report.table(what, history, found), flush=True)
     return int(bool(found))
+
+
+def _plans(asked: argparse.Namespace) -> list[plan.Plan]:
+    if asked.scenario:
+        return [plan.read(asked.scenario)]
+    draw = functools.partial(scenes.failovers, asked.failovers) if asked.failovers else scenes.planned
+    return [draw(seed=seed) for seed in _seeds(asked)]
 
 
 def _seeds(asked: argparse.Namespace) -> list[int]:
@@ -64,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--seeds")
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--failovers", type=int)
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--write", type=pathlib.Path)
     parser.add_argument("--scenario", type=pathlib.Path)

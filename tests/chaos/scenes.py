@@ -31,12 +31,30 @@ def planned(seed: int, count: int | None = None) -> Plan:
     return Plan(seed=seed, episodes=episodes, **(_PATIENT if is_patient else {}))
 
 
+def failovers(count: int, seed: int) -> Plan:
+    """Draw a plan of so many failovers of all kinds, ten an episode, each a little after the promotion before."""
+    chance = random.Random(seed)
+    episodes = []
+    for first in range(0, count, 10):
+        faults, moment = [], 0.1
+        for _ in range(min(10, count - first)):
+            faults.append(failover(chance, moment, promote_after=chance.uniform(0.05, 0.3), **_QUICK))
+            moment = promoted_at(faults[-1]) + chance.uniform(0.1, 0.4)
+        episodes.append(Episode(name=f"failovers from {first + 1} on", lasts_s=round(moment, 2), faults=tuple(faults)))
+    return Plan(title=f"{count} failovers", seed=seed, episodes=tuple(episodes))
+
+
+_QUICK = {"target_down_for": 0.05, "returns_after": 0.05, "dns_lag": 0.05}
+
+
 def _episode(scene: Callable[[random.Random], Faults], chance: random.Random, *, is_patient: bool) -> Episode:
     faults = patching(chance, is_patient=is_patient) if scene is patching else scene(chance)
     faults.sort(key=lambda fault: fault.at_s)
     ends = [fault.at_s + _lasts(fault) for fault in faults]
     return Episode(
-        name=scene.__name__.replace("_", " "), lasts_s=round(max(ends) + chance.uniform(0.5, 1.5), 2), faults=tuple(faults)
+        name=scene.__name__.replace("_", " "),
+        lasts_s=round(max(ends) + chance.uniform(0.5, 1.5), 2),
+        faults=tuple(faults),
     )
 
 
@@ -117,7 +135,9 @@ def dns_that_lies(chance: random.Random) -> Faults:
 
 def all_readers_gone(chance: random.Random) -> Faults:
     """Reads go to the writer, and a failover has nobody to go to but them."""
-    gone = [at(0.2 + number / 10, "crash", instance=each, mode=chance.choice(MODES)) for number, each in enumerate(READERS)]
+    gone = [
+        at(0.2 + number / 10, "crash", instance=each, mode=chance.choice(MODES)) for number, each in enumerate(READERS)
+    ]
     return [*gone, failover(chance, chance.uniform(1.0, 2.0))] if chance.random() < 0.6 else gone
 
 
@@ -155,7 +175,11 @@ def rows_of_strangers(chance: random.Random) -> Faults:
     """Rows of instances that do not exist, one of them a writer; and lags that cannot be."""
     extra = [["ghost-1", "MASTER_SESSION_ID", chance.choice([0.0, 400.0])], ["no name!", "session", 0.0]]
     lag = at(0.3, "report_lag", instance="reader:0", lag_ms=chance.choice([18446744949882880.0, 5000.0]))
-    return [at(0.2, "distort_view", instance="all", extra=extra), lag, at(1.5, "report_lag", instance="reader:1", lag_ms=0.0)]
+    return [
+        at(0.2, "distort_view", instance="all", extra=extra),
+        lag,
+        at(1.5, "report_lag", instance="reader:1", lag_ms=0.0),
+    ]
 
 
 def refused_while_searching(chance: random.Random) -> Faults:
@@ -170,14 +194,23 @@ def refused_while_searching(chance: random.Random) -> Faults:
 def commits_whose_answers_are_lost(chance: random.Random) -> Faults:
     """Executed or not, nobody hears."""
     moments = [chance.uniform(0.1, 3.0) for _ in range(8)]
-    kinds = [{"executed": chance.random() < 0.6, "ending": chance.choice(ENDINGS), "times": chance.choice([1, 1, 3])} for _ in moments]
+    kinds = [
+        {"executed": chance.random() < 0.6, "ending": chance.choice(ENDINGS), "times": chance.choice([1, 1, 3])}
+        for _ in moments
+    ]
     return [at(moment, "lose_commit_answer", **kind) for moment, kind in zip(moments, kinds, strict=True)]
 
 
 def writes_whose_answers_are_lost(chance: random.Random) -> Faults:
     """The same of statements; some hang."""
     lost = [
-        at(chance.uniform(0.1, 3.0), "lose_answer", pattern=each, executed=chance.random() < 0.6, ending=chance.choice(ENDINGS))
+        at(
+            chance.uniform(0.1, 3.0),
+            "lose_answer",
+            pattern=each,
+            executed=chance.random() < 0.6,
+            ending=chance.choice(ENDINGS),
+        )
         for each in chance.choices(["INSERT", "UPDATE", "SELECT", "START TRANSACTION", "SET AUTOCOMMIT"], k=6)
     ]
     return [*lost, at(chance.uniform(0.1, 3.0), "hang_statement", pattern=chance.choice(["INSERT", "UPDATE"]))]
@@ -186,7 +219,11 @@ def writes_whose_answers_are_lost(chance: random.Random) -> Faults:
 def half_open_sockets(chance: random.Random) -> Faults:
     """The other end has forgotten the connections, and says nothing."""
     first = at(0.3, "half_open", instance="writer")
-    return [first, at(chance.uniform(0.5, 2.0), "half_open", instance="reader:0"), at(2.5, "half_open", instance="writer")]
+    return [
+        first,
+        at(chance.uniform(0.5, 2.0), "half_open", instance="reader:0"),
+        at(2.5, "half_open", instance="writer"),
+    ]
 
 
 def our_own_loop_stalls(chance: random.Random) -> Faults:
@@ -239,7 +276,10 @@ def two_that_say_writable(chance: random.Random) -> Faults:
 
 def locks_after_the_promotion(chance: random.Random) -> Faults:
     """Recovered transactions hold theirs, with no session to kill."""
-    return [failover(chance, 0.3, undo_takes=chance.uniform(1.0, 4.0)), at(4.5, "report_lag", instance="reader:0", lag_ms=5.0)]
+    return [
+        failover(chance, 0.3, undo_takes=chance.uniform(1.0, 4.0)),
+        at(4.5, "report_lag", instance="reader:0", lag_ms=5.0),
+    ]
 
 
 def limited_logins(chance: random.Random) -> Faults:
@@ -252,7 +292,10 @@ def limited_logins(chance: random.Random) -> Faults:
 
 def kills(chance: random.Random) -> Faults:
     """A DBA's, of a connection each."""
-    return [at(chance.uniform(0.2, 3.0), "kill", instance=chance.choice(["writer", "writer", "reader:0"])) for _ in range(10)]
+    return [
+        at(chance.uniform(0.2, 3.0), "kill", instance=chance.choice(["writer", "writer", "reader:0"]))
+        for _ in range(10)
+    ]
 
 
 def a_stalled_engine(chance: random.Random) -> Faults:
@@ -265,7 +308,11 @@ def a_stalled_engine(chance: random.Random) -> Faults:
 def nobody_is_promoted(chance: random.Random) -> Faults:
     """The writer is gone, and comes back when healed."""
     gone = at(0.3, chance.choice(["crash", "refuse"]), instance="writer")
-    return [gone, at(0.5, "half_open", instance="reader:0"), at(chance.uniform(2.0, 4.0), "report_lag", instance="reader:1", lag_ms=5.0)]
+    return [
+        gone,
+        at(0.5, "half_open", instance="reader:0"),
+        at(chance.uniform(2.0, 4.0), "report_lag", instance="reader:1", lag_ms=5.0),
+    ]
 
 
 def slow_answers(chance: random.Random) -> Faults:

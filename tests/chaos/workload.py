@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from sqlalchemy import URL, exc, text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 ACCOUNTS, OPENING, REGISTERS = 5, 1000, 4
 TABLES = (
     "CREATE TABLE appended (seq BIGINT AUTO_INCREMENT PRIMARY KEY, id VARCHAR(64) NOT NULL, KEY (id)) ENGINE=InnoDB",
-    "CREATE TABLE moved (seq BIGINT AUTO_INCREMENT PRIMARY KEY, id VARCHAR(64) NOT NULL, source INT, target INT, amount INT,"
-    " KEY (id)) ENGINE=InnoDB",
+    (
+        "CREATE TABLE moved (seq BIGINT AUTO_INCREMENT PRIMARY KEY, id VARCHAR(64) NOT NULL, KEY (id), "
+        "source INT, target INT, amount INT) ENGINE=InnoDB"
+    ),
     "CREATE TABLE account (id INT PRIMARY KEY, balance BIGINT NOT NULL) ENGINE=InnoDB",
     "CREATE TABLE register (id INT PRIMARY KEY, value VARCHAR(64) NOT NULL DEFAULT '') ENGINE=InnoDB",
     f"INSERT INTO account VALUES {', '.join(f'({number}, {OPENING})' for number in range(ACCOUNTS))}",
@@ -85,7 +87,7 @@ class Doors:
         self.options |= {"user": options["user"], "credentials": _credentials(options), "listeners": (listener,)}
         self._stack = contextlib.AsyncExitStack()
 
-    async def __aenter__(self) -> Doors:
+    async def __aenter__(self) -> Self:
         self.pool = await self._stack.enter_async_context(aioaurora.create_pool(**self.options, **_POOL))
         url = URL.create("mysql+aioaurora", **{name: self.options[ours] for name, ours in _IN_URL.items()})
         arguments = {name: value for name, value in self.options.items() if name not in _IN_URL.values()}
@@ -141,7 +143,14 @@ class Client:
         """Give back what is its own."""
 
     async def noted(
-        self, kind: Kind, door: str, work: Work, *, limit_s: float | None = None, register: int | None = None, is_writer: bool = True
+        self,
+        kind: Kind,
+        door: str,
+        work: Work,
+        *,
+        limit_s: float | None = None,
+        register: int | None = None,
+        is_writer: bool = True,
     ) -> bool:
         """Do something, and note what came of it; say whether it was done."""
         self._units += 1
