@@ -181,6 +181,9 @@ class Host:
         self._added += 1
         await self._sim.add_instance(f"new-{self._added}")
 
+    async def _remove_instance(self, instance: str) -> None:
+        await self._sim.remove_instance(str(self._id_of(instance)))
+
     async def _switch_to_green(self, down_for: float) -> None:
         self._green += 1
         await self._sim.switch_to_green(f"{self._green:06}", down_for=down_for)
