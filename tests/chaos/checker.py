@@ -158,6 +158,8 @@ def _is_inexact(each: Operation) -> bool:
 
 def _of_deadlines(history: History) -> Iterator[Violation]:
     for each in history.operations:
+        if each.ended_at - each.limit_at <= OVERDUE_AFTER_S:
+            continue
         late_s = each.ended_at - each.limit_at - history.stalled_s(each.began_at, each.ended_at)
         if late_s > OVERDUE_AFTER_S:
             yield Violation(Fault.OVERDUE, (f"by {late_s:.2f} s", str(each)))
@@ -302,8 +304,10 @@ def _of_calm(history: History) -> Iterator[Violation]:
     ends = [*[trial.began_at for trial in history.trials], math.inf]
     spans = list(zip(starts, ends, strict=True))
     for each in history.operations:
+        if not each.error or _is_a_clash(each):
+            continue
         is_calm = any(start <= each.began_at and each.ended_at <= end for start, end in spans)
-        if each.error and is_calm and not _is_a_clash(each) and not history.stalled_s(each.began_at, each.ended_at) > 1:
+        if is_calm and history.stalled_s(each.began_at, each.ended_at) <= OVERDUE_AFTER_S:
             yield Violation(Fault.FAIR_WEATHER, (str(each),))
 
 
