@@ -51,15 +51,19 @@ class Battery:
         async with ClusterElsewhere(self.plan.seed) as cluster:
             await cluster.execute(*TABLES)
             before = _Before(frozenset(asyncio.all_tasks()), open_sockets())
-            options = cluster.options | self.plan.options
-            async with Doors(options, listener=lambda event: history.said.append(_said(event, loop.time()))) as doors:
-                await self._besiege(cluster, doors, history)
+            await self._besiege(cluster, history)
             await _read_the_end(cluster, history, before)
         ticking.cancel()
         history.stalls = ticker.between(0.0, loop.time())
         return history
 
-    async def _besiege(self, cluster: ClusterElsewhere, doors: Doors, history: History) -> None:
+    async def _besiege(self, cluster: ClusterElsewhere, history: History) -> None:
+        loop = asyncio.get_running_loop()
+        options = cluster.options | self.plan.options
+        async with Doors(options, listener=lambda event: history.said.append(_said(event, loop.time()))) as doors:
+            await self._try_all(cluster, doors, history)
+
+    async def _try_all(self, cluster: ClusterElsewhere, doors: Doors, history: History) -> None:
         clients = [
             kind(
                 number,
@@ -189,6 +193,7 @@ async def _settled(before: _Before) -> None:
 
 
 def _in_use() -> dict[str, int]:
+    gc.collect()
     connections = sum(isinstance(each, aioaurora.Connection) for each in gc.get_objects())
     return {"tasks": len(asyncio.all_tasks()), "sockets": len(open_sockets()), "connections": connections}
 

@@ -146,14 +146,8 @@ def _of_reports(history: History) -> Iterator[Violation]:
         elif each.kind.is_write and books.untold(each.attempts):
             yield Violation(Fault.UNTOLD, (str(each),))
         # A transaction that was gone before a statement: this one ran by itself, outside of it.
-        if not each.error.startswith("TransactionLost") and _is_inexact(each):
+        if not each.error.startswith("TransactionLost") and books.inexact(each.attempts):
             yield Violation(Fault.INEXACT, (str(each),))
-
-
-def _is_inexact(each: Operation) -> bool:
-    if not each.kind.is_write:
-        return each.told is Told.UNKNOWN  # There is nothing of a read that could be kept.
-    return bool(books.inexact(each.attempts))
 
 
 def _of_deadlines(history: History) -> Iterator[Violation]:

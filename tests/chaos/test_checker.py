@@ -149,7 +149,9 @@ def test_an_unguarded_transaction_that_met_an_undoing_is_counted_and_not_judged(
     [
         pytest.param(failed(Told.UNKNOWN, step=Step.INSIDE), Fault.INEXACT, id="unknown before the COMMIT"),
         pytest.param(
-            operation(Kind.GET, told=Told.UNKNOWN, error="OutcomeUnknown"), Fault.INEXACT, id="an unknown read"
+            operation(Kind.GET, told=Told.UNKNOWN, step=Step.INSIDE, error="OutcomeUnknown"),
+            Fault.INEXACT,
+            id="an unknown read",
         ),
         pytest.param(failed(Told.NOTHING, error="OperationalError 1180"), Fault.UNTOLD, id="no outcome"),
         pytest.param(

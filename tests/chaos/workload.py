@@ -290,7 +290,7 @@ class Executes(Client):
         register, kind = self.chance.randrange(REGISTERS), self.chance.choice([Kind.APPEND, Kind.SET, Kind.GET])
 
         async def one(call: Call) -> Any:
-            call.step = Step.WRITE
+            call.step = Step.WRITE  # A SELECT, too: it is committed, as nothing proves that it only reads.
             if kind is Kind.GET:
                 return await self.doors.pool.fetch_value(GET, (register,), timeout=TIMEOUT_S)
             sql, arguments = (APPEND, call.attempt()) if kind is Kind.APPEND else (SET, (*call.attempt(), register))
@@ -336,7 +336,7 @@ class Commits(Client):
 
         async def one(call: Call) -> Any:
             await connection.autocommit(True)
-            call.step = Step.WRITE
+            call.step = Step.INSIDE if kind is Kind.GET else Step.WRITE
             async with connection.cursor() as cursor:
                 if kind is Kind.GET:
                     await cursor.execute(GET, (register,))
@@ -386,7 +386,8 @@ class Reads(Client):
         register, at_once = self.chance.randrange(REGISTERS), self.chance.random() < 0.5
         pool, is_writer = self.doors.pool, role == "writer"
 
-        async def one(_call: Call) -> Any:
+        async def one(call: Call) -> Any:
+            call.step = Step.WRITE if is_writer and (kind is Kind.GET or at_once) else Step.INSIDE
             if kind is Kind.GET:
                 sql = GET if is_writer else GET_ANYWHERE
                 return await pool.fetch_value(sql, (register,), role=role, timeout=TIMEOUT_S)
