@@ -27,6 +27,7 @@ HARMLESS = frozenset(
         "dns_servfail",
         "patch",
         "report_lag",
+        "slow",
         "stall",
         "suspend",
     }

@@ -18,6 +18,7 @@ ENDINGS = ("rst", "fin", "silence")
 READERS = ("reader:0", "reader:1")
 # With every other seed the silence that is waited for is longer than the longest patching, and clients wait so long.
 _PATIENT = {"patience_s": 40.0, "options": {"stall_timeout": 30.0}}
+_SLOW_SHARE = 0.6
 _LONGEST_PATCHING_S, _SHORTER_PATCHING_S = 20.0, 8.0
 
 
@@ -49,6 +50,8 @@ _QUICK = {"target_down_for": 0.05, "returns_after": 0.05, "dns_lag": 0.05}
 
 def _episode(scene: Callable[[random.Random], Faults], chance: random.Random, *, is_patient: bool) -> Episode:
     faults = patching(chance, is_patient=is_patient) if scene is patching else scene(chance)
+    if chance.random() < _SLOW_SHARE:  # So that more is under way when it breaks.
+        faults.append(at(0.0, "slow", instance="all", latency=chance.choice([0.003, 0.01, 0.03])))
     faults.sort(key=lambda fault: fault.at_s)
     ends = [fault.at_s + _lasts(fault) for fault in faults]
     return Episode(
@@ -73,7 +76,7 @@ def at(at_s: float, call: str, /, **arguments: Any) -> Fault:
     return Fault(
         at_s=round(at_s, 2),
         call=call,
-        arguments={name: round(each, 2) if isinstance(each, float) else each for name, each in arguments.items()},
+        arguments={name: round(each, 3) if isinstance(each, float) else each for name, each in arguments.items()},
     )
 
 
