@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from aioaurora._core.endpoint import parse_endpoint
 from aioaurora._core.failover import (
     Abort,
     Ask,
@@ -13,11 +16,13 @@ from aioaurora._core.failover import (
     InstanceLost,
     Late,
     Observed,
+    Outlived,
     ReaderOnly,
     SearchEnded,
     Searching,
     SearchStarted,
     SessionLost,
+    State,
     Steady,
     Unreached,
     lease_target,
@@ -25,6 +30,7 @@ from aioaurora._core.failover import (
     watched,
 )
 from aioaurora._core.observation import Mode, Observation, Row, View
+from aioaurora._core.topology import Topology
 from tests.core import walks
 
 CLUSTER = walks.ENDPOINTS[0]
@@ -203,6 +209,46 @@ def test_search_says_how_long_it_lasted():
     _, commands = step(state, said("db-2", thread_id=5), 5.5)
 
     assert commands[-1] == SearchEnded("db-1", "db-2", 2.5)
+
+
+# --- instances that start anew --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("thread_id", "since", "is_older"),
+    [
+        pytest.param(90, 4.0, True, id="from before, with a larger number"),
+        pytest.param(7, 5.0, True, id="the same number, from before"),
+        pytest.param(6, 4.0, False, id="a smaller number: of the same process"),
+        pytest.param(8, 5.1, False, id="opened beside it"),
+        pytest.param((1 << 32) - 5, 4.0, False, id="numbers begin anew after 32 bits, too"),
+    ],
+)
+def test_a_smaller_number_of_a_later_connection_shows_a_restart(thread_id, since, is_older):
+    """Numbers of connections only grow while a server runs: what has a larger one, and was there before, is gone."""
+    _, commands = step(steady(), said("db-1", thread_id=7, dialled_at=5.0), 5.5)
+
+    (outlived,) = [each for each in commands if isinstance(each, Outlived)]
+    assert (outlived.instance, outlived.cause) == ("db-1", "db-1 has restarted")
+    assert outlived.meets(thread_id, since) == is_older
+
+
+@pytest.mark.parametrize("news", [said("db-1", thread_id=91), said("db-1"), said("db-2", thread_id=7)])
+def test_a_larger_number_or_none_shows_no_restart(news):
+    """Nor does that of an instance that nothing was known of."""
+    _, commands = step(steady("db-2"), news, 5.5)
+
+    assert not any(isinstance(each, Outlived) for each in commands)
+
+
+def test_a_plain_server_shows_no_restart():
+    """A name may lead to several servers in turn, each with numbers of its own."""
+    answer = Observation(host="db.test", port=3306, server_id=None, mode=Mode.WRITABLE, thread_id=90)
+    state, _ = step(State(topology=Topology(endpoint=parse_endpoint("db.test"))), Observed(answer), 0.0)
+
+    _, commands = step(state, Observed(dataclasses.replace(answer, thread_id=7, dialled_at=5.0)), 5.5)
+
+    assert commands == ()
 
 
 # --- answers that arrive late ---------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ TWO_LOSSES_WITHIN_S = 0.1
 # where some do not answer and one of them might be the writer, all that do.
 READER_ONLY_AFTER_S = 1.0
 READER_ONLY_AT_LAST_S = 60.0
+# Numbers of connections have 32 bits; what is near their end may be followed by a small one without a restart.
+_NUMBERS_END = 1 << 31
 
 
 # --- phases ---------------------------------------------------------------------------------------------------------
@@ -138,6 +140,23 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlived:
+    """End what was connected to an instance before it started anew: its sessions are gone, with a word or without.
+
+    A connection that was begun at `dialled_at` got the number `thread_id`; numbers only grow until a restart.
+    """
+
+    instance: str
+    cause: str
+    thread_id: int
+    dialled_at: float
+
+    def meets(self, thread_id: int, since: float) -> bool:
+        """Tell whether a connection that was open at `since` is older than the instance's process."""
+        return since <= self.dialled_at and self.thread_id <= thread_id < _NUMBERS_END
+
+
+@dataclass(frozen=True, slots=True)
 class SearchStarted:
     """The writer is being sought from now on."""
 
@@ -153,7 +172,7 @@ class SearchEnded:
     lasted_s: float
 
 
-Command = Ask | Abort | SearchStarted | SearchEnded
+Command = Ask | Abort | Outlived | SearchStarted | SearchEnded
 
 
 # --- the step -------------------------------------------------------------------------------------------------------
@@ -211,7 +230,7 @@ def _observed(state: State, observation: Observation, now: float) -> tuple[State
     before = state.topology
     topology = merged(before, observation, now)
     state = replace(state, topology=topology)
-    aborts = (*_evicted(before, topology), *_deposed(before, topology))
+    aborts = (*_evicted(before, topology), *_deposed(before, topology), *_outlived(before, observation))
     match state.phase:
         case Steady() if topology.writer is not None and topology.epoch == before.epoch:
             return state, (*aborts, *_questions(topology, observation))
@@ -298,6 +317,14 @@ def _deposed(before: Topology, after: Topology) -> tuple[Command, ...]:
         return ()
     answers = old.health is Health.UP and old.mode is Mode.READ_ONLY
     return (Abort(old.id, f"{after.writer_id} is the writer now", writers_only=answers),)
+
+
+def _outlived(before: Topology, observation: Observation) -> tuple[Command, ...]:
+    """End what an instance has forgotten by starting anew; a plain name may lead to several servers in turn."""
+    known = before.get(observation.instance_id)
+    if known is None or observation.server_id is None or not 0 < observation.thread_id <= known.thread_id:
+        return ()
+    return (Outlived(known.id, f"{known.id} has restarted", observation.thread_id, observation.dialled_at),)
 
 
 def _questions(topology: Topology, observation: Observation) -> tuple[Command, ...]:

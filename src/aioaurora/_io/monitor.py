@@ -10,7 +10,7 @@ import asyncio
 import functools
 import weakref
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import anyio
 import anyio.abc
@@ -23,6 +23,7 @@ from aioaurora._core.failover import (
     Command,
     Event,
     Observed,
+    Outlived,
     ReaderOnly,
     SearchEnded,
     Searching,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from aioaurora._core import frozen
     from aioaurora._io.dialer import Dialer
-    from aioaurora._io.kernel import Signs
+    from aioaurora._io.held import Held
     from aioaurora._io.resolver import Resolver
     from aioaurora._io.session import Session
     from aioaurora.config import Config
@@ -53,22 +54,6 @@ if TYPE_CHECKING:
 _READER_ONLY_PAUSE_S = 30.0
 # A promotion can be followed by refused log-ins for a moment (case 25).
 UNSETTLED_FOR_S = 10.0
-
-
-class Held(Protocol):
-    """What the monitor needs of an application's connection."""
-
-    role: Role | None
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
-
-    def lose(self, detail: str) -> None:
-        """End it: its server is gone."""
-
-    def signs(self) -> Signs | None:
-        """Give the kernel's view of it."""
 
 
 class Monitor:
@@ -94,7 +79,7 @@ class Monitor:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._heartbeats: dict[str, Heartbeat] = {}
-        self._held: dict[str, weakref.WeakSet[Held]] = {}
+        self._held: dict[str, weakref.WeakKeyDictionary[Held, float]] = {}  # And since when.
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
         self._group: anyio.abc.TaskGroup | None = None
@@ -149,8 +134,8 @@ class Monitor:
     def hold(self, instance_id: str, connection: Held) -> None:
         """Watch an instance for as long as this connection to it is open; it was another's if it was made anew."""
         for held in self._held.values():
-            held.discard(connection)
-        self._held.setdefault(instance_id, weakref.WeakSet()).add(connection)
+            held.pop(connection, None)
+        self._held.setdefault(instance_id, weakref.WeakKeyDictionary())[connection] = self._loop.time()
         if instance_id not in self._heartbeats:
             self._watch()
 
@@ -232,7 +217,13 @@ class Monitor:
             case Ask(instance_id):
                 self._ask(instance_id)
             case Abort(instance_id, cause, writers_only):
-                self._abort(instance_id, cause, writers_only=writers_only)
+                held = self._open(instance_id)
+                self._abort(instance_id, cause, [each for each in held if each.role is Role.WRITER or not writers_only])
+            case Outlived(instance_id, cause):
+                since = {each: self._held[instance_id][each] for each in self._open(instance_id)}
+                self._abort(
+                    instance_id, cause, [each for each, at in since.items() if command.meets(each.thread_id(), at)]
+                )
             case SearchStarted():
                 self._resolver.flush()
                 for heartbeat in self._heartbeats.values():
@@ -256,8 +247,7 @@ class Monitor:
         if instance is not None and self._group is not None:
             self._group.start_soon(self._heartbeat(instance).ask_once)
 
-    def _abort(self, instance_id: str, cause: str, *, writers_only: bool) -> None:
-        lost = [held for held in self._open(instance_id) if held.role is Role.WRITER or not writers_only]
+    def _abort(self, instance_id: str, cause: str, lost: list[Held]) -> None:
         if self._config.follow != "on":
             self._reports.withheld(instance_id, len(lost), cause)
             return
