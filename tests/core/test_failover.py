@@ -233,7 +233,16 @@ def test_a_smaller_number_of_a_later_connection_shows_a_restart(thread_id, since
     assert outlived.meets(thread_id, since) == is_older
 
 
-@pytest.mark.parametrize("news", [said("db-1", thread_id=91), said("db-1"), said("db-2", thread_id=7)])
+@pytest.mark.parametrize(
+    "news",
+    [
+        said("db-1", thread_id=91, dialled_at=5.0),
+        said("db-1", dialled_at=5.0),
+        said("db-2", thread_id=7, dialled_at=5.0),
+        said("db-1", thread_id=7),
+    ],
+    ids=["larger", "none", "another instance's", "nobody knows when"],
+)
 def test_a_larger_number_or_none_shows_no_restart(news):
     """Nor does that of an instance that nothing was known of."""
     _, commands = step(steady("db-2"), news, 5.5)

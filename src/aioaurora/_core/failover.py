@@ -24,8 +24,7 @@ TWO_LOSSES_WITHIN_S = 0.1
 # where some do not answer and one of them might be the writer, all that do.
 READER_ONLY_AFTER_S = 1.0
 READER_ONLY_AT_LAST_S = 60.0
-# Numbers of connections have 32 bits; what is near their end may be followed by a small one without a restart.
-_NUMBERS_END = 1 << 31
+_NUMBERS_END = 1 << 31  # Of connections. They have 32 bits: near their end a small one follows without a restart.
 
 
 # --- phases ---------------------------------------------------------------------------------------------------------
@@ -141,14 +140,11 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class Outlived:
-    """End what was connected to an instance before it started anew: its sessions are gone, with a word or without.
-
-    A connection that was begun at `dialled_at` got the number `thread_id`; numbers only grow until a restart.
-    """
+    """End what was connected to an instance before it started anew: its sessions are gone, with a word or without."""
 
     instance: str
     cause: str
-    thread_id: int
+    thread_id: int  # Of a connection that was begun at `dialled_at`; numbers only grow until a restart.
     dialled_at: float
 
     def meets(self, thread_id: int, since: float) -> bool:
@@ -321,10 +317,12 @@ def _deposed(before: Topology, after: Topology) -> tuple[Command, ...]:
 
 def _outlived(before: Topology, observation: Observation) -> tuple[Command, ...]:
     """End what an instance has forgotten by starting anew; a plain name may lead to several servers in turn."""
-    known = before.get(observation.instance_id)
-    if known is None or observation.server_id is None or not 0 < observation.thread_id <= known.thread_id:
+    known, dialled_at = before.get(observation.instance_id), observation.dialled_at
+    if known is None or dialled_at is None or observation.server_id is None:
         return ()
-    return (Outlived(known.id, f"{known.id} has restarted", observation.thread_id, observation.dialled_at),)
+    if not 0 < observation.thread_id <= known.thread_id:
+        return ()
+    return (Outlived(known.id, f"{known.id} has restarted", observation.thread_id, dialled_at),)
 
 
 def _questions(topology: Topology, observation: Observation) -> tuple[Command, ...]:

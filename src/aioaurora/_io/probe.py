@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -59,7 +58,7 @@ def unreadable(host: str, error: BaseException) -> err.InternalError:
 
 
 def observed(
-    session: Session, role_row: tuple[object, ...], *, asked_at: float, dialled_at: float = -math.inf
+    session: Session, role_row: tuple[object, ...], *, asked_at: float, dialled_at: float | None = None
 ) -> Observation:
     """Read the answer to the role query of a connection made just now."""
     innodb_read_only, read_only, server_id = role_row
