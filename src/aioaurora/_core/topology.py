@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from aioaurora._core.endpoint import Endpoint, EndpointKind
+from aioaurora._core.endpoint import Endpoint, EndpointKind, without_green_suffix
 from aioaurora._core.observation import Mode, Observation, Row, View
 from aioaurora.errors import InvalidEndpoint
 
@@ -199,11 +199,20 @@ def _with_observer(topology: Topology, observation: Observation, now: float) -> 
         heard_at=now,
         said_at=min(observation.asked_at, now),
     )
+    others = [other for other in topology.instances if other.id != instance_id]
     # A name that answers with another id was given to another instance: the old one has lost it (case 51).
-    others = [
-        other for other in topology.instances if other.id != instance_id and (other.host, other.port) != (host, port)
-    ]
-    return _with_instances(topology, [*others, instance])
+    kept = [other for other in others if (other.host, other.port) != (host, port)]
+    taken = {(other.host, other.port) for other in [instance, *kept]}
+    moved = [_at_its_own_name(topology, other, taken) for other in others if other not in kept]
+    return _with_instances(topology, [*kept, *filter(None, moved), instance])
+
+
+def _at_its_own_name(topology: Topology, instance: Instance, taken: set[tuple[str, int]]) -> Instance | None:
+    """Put one that has lost the name it answered to back under its own: a DNS that lied led to it under another."""
+    place = _named_place(topology.endpoint, instance.id)
+    if place is None or place in taken or without_green_suffix(instance.id) != instance.id:
+        return None
+    return replace(instance, host=place[0], port=place[1])
 
 
 def _has_restarted(known: Instance, observation: Observation) -> bool:
@@ -214,9 +223,11 @@ def _has_restarted(known: Instance, observation: Observation) -> bool:
 def _place_of(topology: Topology, observation: Observation) -> tuple[str, int]:
     """Tell under which name an instance is reached: its own, or the one that it answered to."""
     endpoint = topology.endpoint
+    known = topology.get(observation.instance_id)
+    if known is not None and not observation.thread_id:
+        return known.host, known.port  # A connection of before tells of no name: it may lead elsewhere by now.
     if observation.server_id is None or endpoint.pattern is None or _is_instance_name(endpoint, observation.host):
         return observation.host, observation.port
-    known = topology.get(observation.server_id)
     if known is not None:
         return known.host, known.port
     return _named_place(endpoint, observation.server_id) or (observation.host, observation.port)
