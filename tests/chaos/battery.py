@@ -156,9 +156,7 @@ async def _read_the_end(cluster: ClusterElsewhere, history: History, before: _Be
         await asyncio.sleep(_POLL_S)
     history.left += left
     await _settled(before)
-    history.left += [f"task {each!r}" for each in asyncio.all_tasks() - before.tasks - {asyncio.current_task()}]
-    history.left += [f"a socket, {each}" for each in open_sockets() - before.sockets]
-    history.left += [repr(each) for each in gc.get_objects() if isinstance(each, aioaurora.Connection)]
+    history.left += _left(before)
     for table in ("appended", "moved"):
         history.held += Counter(dict(await cluster.rows(f"SELECT id, COUNT(*) FROM {table} GROUP BY id")))
     history.balances = dict(await cluster.rows("SELECT id, balance FROM account"))
@@ -185,11 +183,17 @@ async def _settled(before: _Before) -> None:
     """Let what was told to end come to its end: c-ares closes its sockets in a thread, a second late."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _SETTLES_WITHIN_S
-    while (
-        asyncio.all_tasks() - before.tasks - {asyncio.current_task()} or open_sockets() - before.sockets
-    ) and loop.time() < until:
+    while _left(before) and loop.time() < until:
         await asyncio.sleep(_POLL_S)
+
+
+def _left(before: _Before) -> list[str]:
+    """Say what there is that was not before; what is only garbage is collected first."""
     gc.collect()
+    tasks = asyncio.all_tasks() - before.tasks - {asyncio.current_task()}
+    connections = [each for each in gc.get_objects() if isinstance(each, aioaurora.Connection)]
+    sockets = [f"a socket, {each}" for each in open_sockets() - before.sockets]
+    return [*[f"task {each!r}" for each in tasks], *sockets, *map(repr, connections)]
 
 
 def _in_use() -> dict[str, int]:
