@@ -16,7 +16,6 @@ from aioaurora._core.failover import (
     InstanceLost,
     Late,
     Observed,
-    Outlived,
     ReaderOnly,
     SearchEnded,
     Searching,
@@ -30,6 +29,7 @@ from aioaurora._core.failover import (
     watched,
 )
 from aioaurora._core.observation import Mode, Observation, Row, View
+from aioaurora._core.restart import Opening, Outlived
 from aioaurora._core.topology import Topology
 from tests.core import walks
 
@@ -215,22 +215,27 @@ def test_search_says_how_long_it_lasted():
 
 
 @pytest.mark.parametrize(
-    ("thread_id", "since", "is_older"),
+    ("held", "are_older"),
     [
-        pytest.param(90, 4.0, True, id="from before, with a larger number"),
-        pytest.param(7, 5.0, True, id="the same number, from before"),
-        pytest.param(6, 4.0, False, id="a smaller number: of the same process"),
-        pytest.param(8, 5.1, False, id="opened beside it"),
-        pytest.param((1 << 32) - 5, 4.0, False, id="numbers begin anew after 32 bits, too"),
+        pytest.param({"a": Opening(90, 3.9, 4.0)}, "a", id="from before, with a larger number"),
+        pytest.param({"a": Opening(7, 4.9, 5.0)}, "a", id="the same number, from before"),
+        pytest.param({"a": Opening(6, 3.9, 4.0)}, "", id="a smaller number: perhaps of the same process"),
+        pytest.param({"a": Opening(8, 4.9, 5.1)}, "", id="opened beside it"),
+        pytest.param({"a": Opening((1 << 32) - 5, 3.9, 4.0)}, "", id="numbers begin anew after 32 bits, too"),
+        pytest.param(
+            {"a": Opening(2, 1.0, 1.1), "b": Opening(3, 3.8, 4.0), "c": Opening(90, 3.9, 4.0)},
+            "ac",
+            id="open before one that is older was begun",
+        ),
     ],
 )
-def test_a_smaller_number_of_a_later_connection_shows_a_restart(thread_id, since, is_older):
+def test_a_smaller_number_of_a_later_connection_shows_a_restart(held, are_older):
     """Numbers of connections only grow while a server runs: what has a larger one, and was there before, is gone."""
     _, commands = step(steady(), said("db-1", thread_id=7, dialled_at=5.0), 5.5)
 
     (outlived,) = [each for each in commands if isinstance(each, Outlived)]
     assert (outlived.instance, outlived.cause) == ("db-1", "db-1 has restarted")
-    assert outlived.meets(thread_id, since) == is_older
+    assert outlived.among(held) == list(are_older)
 
 
 @pytest.mark.parametrize(
@@ -240,8 +245,9 @@ def test_a_smaller_number_of_a_later_connection_shows_a_restart(thread_id, since
         said("db-1", dialled_at=5.0),
         said("db-2", thread_id=7, dialled_at=5.0),
         said("db-1", thread_id=7),
+        said("db-1", thread_id=7, dialled_at=-0.1),
     ],
-    ids=["larger", "none", "another instance's", "nobody knows when"],
+    ids=["larger", "none", "another instance's", "nobody knows when", "they overlapped"],
 )
 def test_a_larger_number_or_none_shows_no_restart(news):
     """Nor does that of an instance that nothing was known of."""

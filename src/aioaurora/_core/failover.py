@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from aioaurora._core.observation import Mode, Observation
+from aioaurora._core.restart import Outlived, outlived
 from aioaurora._core.topology import Health, Instance, Topology, merged, suspected, written_off
 
 # Two connections that break this close together are the instance's fault, not a DBA's KILL (case 60).
@@ -24,7 +25,6 @@ TWO_LOSSES_WITHIN_S = 0.1
 # where some do not answer and one of them might be the writer, all that do.
 READER_ONLY_AFTER_S = 1.0
 READER_ONLY_AT_LAST_S = 60.0
-_NUMBERS_END = 1 << 31  # Of connections. They have 32 bits: near their end a small one follows without a restart.
 
 
 # --- phases ---------------------------------------------------------------------------------------------------------
@@ -139,20 +139,6 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlived:
-    """End what was connected to an instance before it started anew: its sessions are gone, with a word or without."""
-
-    instance: str
-    cause: str
-    thread_id: int  # Of a connection that was begun at `dialled_at`; numbers only grow until a restart.
-    dialled_at: float
-
-    def meets(self, thread_id: int, since: float) -> bool:
-        """Tell whether a connection that was open at `since` is older than the instance's process."""
-        return since <= self.dialled_at and self.thread_id <= thread_id < _NUMBERS_END
-
-
-@dataclass(frozen=True, slots=True)
 class SearchStarted:
     """The writer is being sought from now on."""
 
@@ -226,7 +212,7 @@ def _observed(state: State, observation: Observation, now: float) -> tuple[State
     before = state.topology
     topology = merged(before, observation, now)
     state = replace(state, topology=topology)
-    aborts = (*_evicted(before, topology), *_deposed(before, topology), *_outlived(before, observation))
+    aborts = (*_evicted(before, topology), *_deposed(before, topology), *outlived(before, observation))
     match state.phase:
         case Steady() if topology.writer is not None and topology.epoch == before.epoch:
             return state, (*aborts, *_questions(topology, observation))
@@ -313,16 +299,6 @@ def _deposed(before: Topology, after: Topology) -> tuple[Command, ...]:
         return ()
     answers = old.health is Health.UP and old.mode is Mode.READ_ONLY
     return (Abort(old.id, f"{after.writer_id} is the writer now", writers_only=answers),)
-
-
-def _outlived(before: Topology, observation: Observation) -> tuple[Command, ...]:
-    """End what an instance has forgotten by starting anew; a plain name may lead to several servers in turn."""
-    known, dialled_at = before.get(observation.instance_id), observation.dialled_at
-    if known is None or dialled_at is None or observation.server_id is None:
-        return ()
-    if not 0 < observation.thread_id <= known.thread_id:
-        return ()
-    return (Outlived(known.id, f"{known.id} has restarted", observation.thread_id, dialled_at),)
 
 
 def _questions(topology: Topology, observation: Observation) -> tuple[Command, ...]:

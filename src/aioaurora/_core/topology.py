@@ -59,6 +59,7 @@ class Instance:
     generation: int = 0
     turned_at: float = -math.inf  # When we saw it turn writable.
     thread_id: int = field(default=0, compare=False)  # Of the newest connection to it; 0: unknown.
+    numbered_at: float = field(default=-math.inf, compare=False)  # When we heard of that connection.
     broke_at: float = -math.inf  # When a connection of this generation broke last.
     heard_at: float = field(default=-math.inf, compare=False)  # By its own word or by others'; no news to wait for.
     said_at: float = field(default=-math.inf, compare=False)  # When it was asked for its last word.
@@ -173,8 +174,7 @@ def changed(before: Topology, after: Topology) -> tuple[Instance, ...]:
 def _has_changed(each: Instance, now: Instance | None, before: Topology, after: Topology) -> bool:
     if now is None or now.generation != each.generation:
         return True
-    was_asked = each.mode is not None
-    return (was_asked and now.mode is not each.mode) or (each.id == before.writer_id != after.writer_id)
+    return (each.mode is not None and now.mode is not each.mode) or (each.id == before.writer_id != after.writer_id)
 
 
 def _alive(topology: Topology, instance: Instance, now: float) -> Topology:
@@ -183,8 +183,7 @@ def _alive(topology: Topology, instance: Instance, now: float) -> Topology:
 
 
 def _with_observer(topology: Topology, observation: Observation, now: float) -> Topology:
-    instance_id = observation.instance_id
-    host, port = _place_of(topology, observation)
+    instance_id, (host, port) = observation.instance_id, _place_of(topology, observation)
     known = topology.get(instance_id) or Instance(id=instance_id, host=host, port=port, generation=topology.floor)
     turned = observation.mode is Mode.WRITABLE and (known.mode is Mode.READ_ONLY or _has_restarted(known, observation))
     instance = replace(
@@ -195,6 +194,7 @@ def _with_observer(topology: Topology, observation: Observation, now: float) -> 
         health=Health.UP,
         turned_at=now if turned else known.turned_at,
         thread_id=observation.thread_id or known.thread_id,
+        numbered_at=now if observation.thread_id else known.numbered_at,
         lag_s=0.0 if observation.mode is Mode.WRITABLE else known.lag_s,
         heard_at=now,
         said_at=min(observation.asked_at, now),

@@ -23,7 +23,6 @@ from aioaurora._core.failover import (
     Command,
     Event,
     Observed,
-    Outlived,
     ReaderOnly,
     SearchEnded,
     Searching,
@@ -32,6 +31,7 @@ from aioaurora._core.failover import (
     step,
     watched,
 )
+from aioaurora._core.restart import Opening, Outlived
 from aioaurora._core.silence import Patience
 from aioaurora._core.topology import Instance, Topology, changed
 from aioaurora._io.callbacks import as_in_a_task
@@ -79,7 +79,7 @@ class Monitor:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._heartbeats: dict[str, Heartbeat] = {}
-        self._held: dict[str, weakref.WeakKeyDictionary[Held, float]] = {}  # And since when.
+        self._held: dict[str, weakref.WeakKeyDictionary[Held, Opening]] = {}
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
         self._group: anyio.abc.TaskGroup | None = None
@@ -131,11 +131,13 @@ class Monitor:
         else:
             heartbeat.adopt(session)
 
-    def hold(self, instance_id: str, connection: Held) -> None:
+    def hold(self, instance_id: str, connection: Held, begun_at: float | None = None) -> None:
         """Watch an instance for as long as this connection to it is open; it was another's if it was made anew."""
         for held in self._held.values():
             held.pop(connection, None)
-        self._held.setdefault(instance_id, weakref.WeakKeyDictionary())[connection] = self._loop.time()
+        now = self._loop.time()
+        opening = Opening(connection.thread_id(), now if begun_at is None else begun_at, now)
+        self._held.setdefault(instance_id, weakref.WeakKeyDictionary())[connection] = opening
         if instance_id not in self._heartbeats:
             self._watch()
 
@@ -220,10 +222,8 @@ class Monitor:
                 held = self._open(instance_id)
                 self._abort(instance_id, cause, [each for each in held if each.role is Role.WRITER or not writers_only])
             case Outlived(instance_id, cause):
-                since = {each: self._held[instance_id][each] for each in self._open(instance_id)}
-                self._abort(
-                    instance_id, cause, [each for each, at in since.items() if command.meets(each.thread_id(), at)]
-                )
+                openings = {each: self._held[instance_id][each] for each in self._open(instance_id)}
+                self._abort(instance_id, cause, command.among(openings))
             case SearchStarted():
                 self._resolver.flush()
                 for heartbeat in self._heartbeats.values():
