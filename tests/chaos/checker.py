@@ -94,6 +94,11 @@ def excused(history: History) -> int:
     return sum(_is_excused(each, history) for each in history.operations if each.rows)
 
 
+def alone(history: History) -> int:
+    """Count the clients that waited alone on a connection that was silently forgotten: documented, and not judged."""
+    return sum(_waits_alone(history, client, trial) for trial in history.trials for client in range(history.clients))
+
+
 # --- what is stored -------------------------------------------------------------------------------------------------
 
 
@@ -287,9 +292,26 @@ def _of_liveness(history: History) -> Iterator[Violation]:
         for client in range(history.clients):
             back_at = trial.back.get(client, math.inf)
             took_s = back_at - trial.healed_at - history.stalled_s(trial.healed_at, min(back_at, trial.ended_at))
-            if took_s > BACK_WITHIN_S:
+            if took_s > BACK_WITHIN_S and not _waits_alone(history, client, trial):
                 doing = _last_of(history, client, trial.ended_at)
                 yield Violation(Fault.NOT_BACK, (f"client {client}: {took_s:.1f} s", *doing, *_told(trial)))
+
+
+def _waits_alone(history: History, client: int, trial: Trial) -> bool:
+    """Whether it waits, as long as it likes, on the only connection of its Cluster, whose other end forgot it silently.
+
+    docs/explanation/two-silences.md: no other connection's number shows that the instance has started anew.
+    """
+    waits = [
+        each
+        for each in history.operations
+        if each.client == client
+        and each.door == "lone"
+        and each.is_cut
+        and each.began_at < trial.healed_at < each.ended_at
+    ]
+    silent = [each for each in history.trials if any("'mode': 'blackhole'" in words for _, words in each.faults)]
+    return any(each.began_at < one.healed_at and each.ended_at > one.began_at for each in waits for one in silent)
 
 
 def _of_calm(history: History) -> Iterator[Violation]:

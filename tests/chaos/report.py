@@ -55,6 +55,7 @@ def _errors(history: History) -> Iterator[str]:
     errors = Counter(each.error for each in history.operations if each.error and not each.is_cut)
     yield "errors: " + (", ".join(f"{name} {count}" for name, count in errors.most_common()) or "none")
     yield f"unguarded transactions that met an undoing, and are not judged: {checker.excused(history)}"
+    yield f"clients that waited on a lone connection that was forgotten, and are not judged: {checker.alone(history)}"
 
 
 def _faults(history: History) -> Iterator[str]:

@@ -364,6 +364,20 @@ def test_a_client_that_is_not_back_is_found():
     assert found(trials=[late], stalls=(Stall(at=20.0, lasted_s=3.0),)) == []
 
 
+def test_a_client_that_waits_alone_on_a_forgotten_connection_is_counted_and_not_judged():
+    """docs/explanation/two-silences.md: it bounds the wait itself; others have witnesses."""
+    silent = trial(
+        faults=((11.0, "fault db-1 {'fault': 'restart', 'mode': 'blackhole'}"),), back={0: 26.0, 1: 15.5}, ended_at=30.0
+    )
+    cut = failed(Told.UNKNOWN, step=Step.WRITE, is_cut=True, rows=("a",), door="lone", ended_at=25.9, limit_at=25.9)
+
+    assert found(cut, trials=[silent]) == []
+    assert checker.alone(history(cut, trials=[silent])) == 1
+    assert found(dataclasses.replace(cut, door="run"), trials=[silent]) == [Fault.NOT_BACK]
+    assert found(cut, trials=[dataclasses.replace(silent, faults=())]) == [Fault.NOT_BACK]
+    assert found(trials=[silent]) == [Fault.NOT_BACK]
+
+
 def test_a_failure_in_fair_weather_is_found():
     """Before the first trial, and from the last client's return; a deadlock may be at any time."""
     for began_at in (5.0, 15.7):
