@@ -223,14 +223,14 @@ class Cluster:
             epoch=topology.epoch,
             generation=known.generation if known else 0,
         )
-        self._hold(connection)
+        self._hold(connection, observation.dialled_at)
         self._events.emit(
             kinds.ConnectionOpened(cluster=topology.cluster, instance=observation.instance_id, role=role, why=why)
         )
 
-    def _hold(self, connection: Connection) -> None:
+    def _hold(self, connection: Connection, begun_at: float | None) -> None:
         if self._parts is not None and self._config.follow != "off":
-            self._parts.monitor.hold(connection.instance, connection)
+            self._parts.monitor.hold(connection.instance, connection, begun_at)
 
     async def _redial(self, connection: Connection, *, role: Role | None, instance: str | None) -> None:
         """Make this object connected again, to whom it was asked for: the holder of a role, or one instance."""

@@ -33,6 +33,9 @@ class Application:
     def signs(self):
         return None
 
+    def thread_id(self):
+        return 1
+
 
 def rows_of_the_writer(stamp, *readers):
     """What db-0 says: it writes, and was last told of the readers almost five minutes ago."""

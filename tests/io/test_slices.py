@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 
+from aioaurora._core.restart import Opening
 from aioaurora._io.held import Holdings
 from aioaurora._io.slices import AT_A_TIME, Slices
 from aioaurora.errors import Role
@@ -69,11 +70,11 @@ def test_a_connection_that_was_made_anew_meanwhile_is_not_ended():
     """By a ping, to the same instance or to another: the verdict was about the session that it had."""
     holdings, connections = Holdings(), [Application() for _ in range(3)]
     for each in connections:
-        holdings.add("db-1", each)
+        holdings.add("db-1", each, Opening(1, 0.0, 0.0))
     endings = holdings.endings("db-1", connections, "db-1 is gone")
 
     connections[0].generation = 1
-    holdings.add("db-2", connections[1])
+    holdings.add("db-2", connections[1], Opening(1, 1.0, 1.0))
     for end in endings:
         end()
 

@@ -277,10 +277,11 @@ class Dialer:
         return place, await self._resolver.resolve(place.host, place.port, deadline=deadline)
 
     async def _logged_in(self, dial: Dial[S], session: S) -> Dialled[S]:
-        dial.session = session
+        dial.session, loop = session, asyncio.get_running_loop()
+        dialled_at = loop.time()
         try:
             await session.open()
-            asked_at = asyncio.get_running_loop().time()
+            asked_at = loop.time()
             row = await self._role_of(session)
         except UNREADABLE as error:
             session.abort()
@@ -295,7 +296,7 @@ class Dialer:
             session.abort()
             error.add_note(f"while connecting to {dial.place}: {dial.phase}")
             raise
-        return Dialled(session, observed(session, row, asked_at=asked_at))
+        return Dialled(session, observed(session, row, asked_at=asked_at, dialled_at=dialled_at))
 
     async def _role_of(self, session: S) -> tuple[object, ...]:
         if not self.is_plain:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Protocol
 
+    from aioaurora._core.restart import Opening
     from aioaurora._io.kernel import Signs
     from aioaurora.errors import Role
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
         def closed(self) -> bool:
             """Whether it is closed."""
 
+        def thread_id(self) -> int:
+            """Give the server's number of it."""
+            ...
+
         def lose(self, detail: str) -> None:
             """End it: its server is gone."""
 
@@ -35,21 +40,25 @@ class Holdings:
     """The application's connections, as long as it has them."""
 
     def __init__(self) -> None:
-        self._held: dict[str, weakref.WeakSet[Held]] = {}
+        self._held: dict[str, weakref.WeakKeyDictionary[Held, Opening]] = {}
 
     def __iter__(self) -> Iterator[Held]:
         for held in self._held.values():
             yield from held
 
-    def add(self, instance_id: str, connection: Held) -> None:
+    def add(self, instance_id: str, connection: Held, opening: Opening) -> None:
         """Take one in; it was another instance's if it was made anew."""
         for held in self._held.values():
-            held.discard(connection)
-        self._held.setdefault(instance_id, weakref.WeakSet()).add(connection)
+            held.pop(connection, None)
+        self._held.setdefault(instance_id, weakref.WeakKeyDictionary())[connection] = opening
 
     def open_to(self, instance_id: str) -> list[Held]:
         """Give those that lead to an instance."""
         return [held for held in self._held.get(instance_id, ()) if not held.closed]
+
+    def openings(self, instance_id: str) -> dict[Held, Opening]:
+        """Give when those that lead to an instance were opened."""
+        return {held: self._held[instance_id][held] for held in self.open_to(instance_id)}
 
     def endings(self, instance_id: str, connections: Iterable[Held], detail: str) -> list[Callable[[], None]]:
         """Give what ends these, one by one, at any time from now on."""

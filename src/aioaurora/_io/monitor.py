@@ -30,6 +30,7 @@ from aioaurora._core.failover import (
     step,
     watched,
 )
+from aioaurora._core.restart import Opening, Outlived
 from aioaurora._core.silence import Patience
 from aioaurora._core.topology import Instance, Topology, changed
 from aioaurora._io.callbacks import as_in_a_task
@@ -138,9 +139,11 @@ class Monitor:
         else:
             heartbeat.adopt(session)
 
-    def hold(self, instance_id: str, connection: Held) -> None:
+    def hold(self, instance_id: str, connection: Held, begun_at: float | None = None) -> None:
         """Watch an instance for as long as this connection to it is open; it was another's if it was made anew."""
-        self._held.add(instance_id, connection)
+        now = self._loop.time()
+        opening = Opening(connection.thread_id(), now if begun_at is None else begun_at, now)
+        self._held.add(instance_id, connection, opening)
         if instance_id not in self._heartbeats:
             self._watch()
 
@@ -222,7 +225,10 @@ class Monitor:
             case Ask(instance_id):
                 self._ask(instance_id)
             case Abort(instance_id, cause, writers_only):
-                self._abort(instance_id, cause, writers_only=writers_only)
+                held = self._held.open_to(instance_id)
+                self._abort(instance_id, cause, [each for each in held if each.role is Role.WRITER or not writers_only])
+            case Outlived(instance_id, cause):
+                self._abort(instance_id, cause, command.among(self._held.openings(instance_id)))
             case SearchStarted():
                 self._resolver.flush()
                 for heartbeat in self._heartbeats.values():
@@ -246,8 +252,7 @@ class Monitor:
         if instance is not None and self._group is not None:
             self._group.start_soon(self._heartbeat(instance).ask_once)
 
-    def _abort(self, instance_id: str, cause: str, *, writers_only: bool) -> None:
-        lost = [held for held in self._held.open_to(instance_id) if held.role is Role.WRITER or not writers_only]
+    def _abort(self, instance_id: str, cause: str, lost: list[Held]) -> None:
         if self._config.follow != "on":
             self._reports.withheld(instance_id, len(lost), cause)
             return
