@@ -47,7 +47,7 @@ MUTANTS = (
     Mutant(
         "topology", "0 < observation.thread_id < known.thread_id / 2", "0 < observation.thread_id < known.thread_id"
     ),
-    Mutant("topology", "thread_id = observation.thread_id or known.thread_id", "thread_id = observation.thread_id"),
+    Mutant("topology", "if not observation.thread_id:", "if False:"),
     Mutant("topology", "epoch=topology.epoch + 1", "epoch=topology.epoch"),
     # What is no news.
     Mutant("topology", "observation.view is not None or observation.mode is not", "observation.mode is not"),
@@ -55,8 +55,8 @@ MUTANTS = (
     Mutant("topology", "return is_there and known.id", "return known.id"),
     Mutant("topology", "return is_there and known.id == topology.writer_id and", "return is_there and"),
     Mutant("topology", "known.lag_s == 0 and not _has_restarted(known, observation)", "known.lag_s == 0"),
-    Mutant("topology", "thread_id=thread_id, heard_at=now, said_at", "thread_id=thread_id, said_at"),
-    Mutant("topology", ", said_at=min(observation.asked_at, now))", ")"),
+    Mutant("topology", "numbered_at=now, heard_at=now", "numbered_at=now"),
+    Mutant("topology", "said_at = min(observation.asked_at, now)", "said_at = known.said_at"),
     # Who is there.
     Mutant("topology", "not by_writer and observation.view.stamp < crowned.stamp", "False"),
     Mutant("topology", "not by_writer and observation.view.stamp", "observation.view.stamp"),
@@ -74,8 +74,8 @@ MUTANTS = (
     Mutant("topology", "generation=instance.generation + 1", "generation=instance.generation"),
     Mutant("topology", "        health=Health.UP,\n", ""),
     Mutant("topology", "min(masters", "max(masters"),
-    Mutant("topology", "except InvalidEndpoint:", "except KeyError:"),
-    Mutant("topology", "host == endpoint.host and endpoint.kind is not EndpointKind.INSTANCE", "False"),
+    Mutant("endpoint", "except InvalidEndpoint:\n            return None", "except KeyError:\n            return None"),
+    Mutant("endpoint", "host == self.host and self.kind is not EndpointKind.INSTANCE", "False"),
     # The search.
     Mutant("failover", "instance_id != state.topology.writer_id or ", ""),
     Mutant("failover", "or not isinstance(state.phase, Steady)", ""),
@@ -92,7 +92,7 @@ MUTANTS = (
     Mutant("restart", "opening.open_at <= newest", "opening.begun_at <= newest"),
     Mutant("restart", "begun_at is None or observation.server_id is None:", "begun_at is None:"),
     Mutant("restart", " or begun_at < known.numbered_at", ""),
-    Mutant("topology", "numbered_at=now if observation.thread_id else", "numbered_at="),
+    Mutant("topology", "numbered_at=now, ", ""),
     Mutant("restart", "0 < observation.thread_id <= known.thread_id", "observation.thread_id <= known.thread_id"),
     Mutant("failover", "writers_only=answers", "writers_only=True"),
     Mutant("failover", "writers_only=answers", "writers_only=False"),

@@ -198,7 +198,10 @@ def test_answer_is_noted_whether_it_is_news_or_not(history, observation):
 def test_who_answers_under_another_name_is_reached_by_that(mode):
     """Also if it says nothing else that is new."""
     names = [CLUSTER.instance_host(server_id) for server_id in ("db-1", "db-one")]
-    first, second = (Observation(host=host, port=port, server_id="db-1", mode=mode) for host, port in names)
+    first, second = (
+        Observation(host=host, port=port, server_id="db-1", mode=mode, thread_id=number)
+        for number, (host, port) in enumerate(names, 1)
+    )
 
     topology = merged(merged(Topology(endpoint=CLUSTER), first, 1.0), second, 2.0)
 
