@@ -15,7 +15,7 @@ from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from aioaurora._core.options import seconds
-from aioaurora.errors import ConfigurationError
+from aioaurora.errors import ConfigurationError, ConnectionLost, Outcome
 from aioaurora.retrying import Options, run_unit
 from aioaurora.sqlalchemy._dialect import AuroraDialect, driver_of
 from aioaurora.sqlalchemy._followed import asked_until
@@ -152,8 +152,20 @@ class _Lender(Lender):
         asked_until.set(None if timeout_s is None else self._loop.time() + timeout_s)
         try:
             return await self._engine.connect()
+        except exc.InvalidRequestError as error:
+            if type(error) is not exc.InvalidRequestError:
+                raise
+            raise self._given_up() from error
         finally:
             asked_until.set(None)
+
+    def _given_up(self) -> ConnectionLost:
+        """Say that SQLAlchemy's pool takes only so many connections in a row that are stale when they are there."""
+        followed = self._clusters.here()
+        topology = followed.cluster.topology if followed is not None else None
+        instance, epoch = (topology.writer_id or topology.cluster, topology.epoch) if topology else ("the engine", 0)
+        detail = "the writer changed again and again while it was connected to"
+        return ConnectionLost(instance, epoch=epoch, outcome=Outcome.NOTHING_SENT, detail=detail)
 
 
 async def _given_back(lent: AsyncConnection, connection: Connection) -> None:
