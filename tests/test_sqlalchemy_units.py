@@ -8,7 +8,7 @@ import re
 
 import pytest
 from pymysql import err
-from sqlalchemy import exc, text
+from sqlalchemy import event, exc, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -102,6 +102,23 @@ def wrapped(error):
 async def test_it_gives_the_result_and_commits(sim, engine, sessions):
     """With the arguments after the session."""
     assert await run_in_transaction(sessions, put, 1, 2) == (1, 2)
+
+    assert await held(sim) == [1, 2]
+    assert await is_as_it_was(engine)
+
+
+async def test_connections_that_are_stale_when_they_are_there_are_asked_for_again(sim, engine, sessions):
+    """SQLAlchemy's pool gives up at the third in a row: so many failovers at a time."""
+    await run_in_transaction(sessions, put, 1)
+    left = iter(range(3))
+
+    def stale(*_):
+        if next(left, None) is not None:
+            raise exc.DisconnectionError("it is no longer the writer")
+
+    event.listen(engine.sync_engine.pool, "checkout", stale)
+
+    assert await run_in_transaction(sessions, put, 2) == (2,)
 
     assert await held(sim) == [1, 2]
     assert await is_as_it_was(engine)

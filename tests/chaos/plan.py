@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Iterable
 
 # What costs no session that the server keeps: none of these may end one.
 HARMLESS = frozenset(
@@ -101,6 +102,19 @@ def read(path: pathlib.Path) -> Plan:
         for each in found.pop("episode")
     )
     return Plan(**found, episodes=episodes)
+
+
+def joined(plans: Iterable[Plan]) -> list[Plan]:
+    """Put those that want the same of clients and library one after the other, to be run as one."""
+    found: list[Plan] = []
+    for each in plans:
+        alike = [other for other in found if (other.patience_s, other.options) == (each.patience_s, each.options)]
+        if alike:
+            found.remove(alike[0])
+            both = (*alike[0].episodes, *each.episodes)
+            each = dataclasses.replace(alike[0], title=f"{alike[0].title}; {each.title}", episodes=both)  # noqa: PLW2901 - it is one with that.
+        found.append(each)
+    return found
 
 
 def as_dict(fault: Fault) -> dict[str, Any]:

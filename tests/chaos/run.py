@@ -1,11 +1,11 @@
 """The battery's command: `nox -s chaos -- --seed 7 --minutes 1`.
 
     --seed 7                what is drawn; `--seeds 1..20` for several, one after the other
-    --minutes 1             for each seed: no further episode begins then
-    --failovers 200         failovers of all kinds, one after the other; no `--minutes` holds for them
+    --minutes 1             for each seed that is drawn: no further episode begins then
+    --failovers 200         failovers of all kinds, one after the other
     --plan                  print what is drawn, and end
     --write FILE            write the plan as a scenario file, and end
-    --scenario FILE         run that instead of what is drawn
+    --scenario FILE ...     run those, one after the other, instead of what is drawn
     --only "a scene"        draw, and keep the episodes of this name
 
 Ends with status 1 if anything was wrong.
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     if asked.plan:
         print(*plans, sep="\n\n")
         return 0
-    until_s = 60 * asked.minutes if not asked.failovers else float("inf")
+    until_s = float("inf") if asked.failovers or asked.scenario else 60 * asked.minutes
     return max([_run(each, until_s) for each in plans])
 
 
@@ -53,7 +53,7 @@ def _run(what: plan.Plan, until_s: float) -> int:
 
 def _plans(asked: argparse.Namespace) -> list[plan.Plan]:
     if asked.scenario:
-        return [plan.read(asked.scenario)]
+        return plan.joined(map(plan.read, asked.scenario))
     draw = functools.partial(scenes.failovers, asked.failovers) if asked.failovers else scenes.planned
     return [draw(seed=seed) for seed in _seeds(asked)]
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--failovers", type=int)
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--write", type=pathlib.Path)
-    parser.add_argument("--scenario", type=pathlib.Path)
+    parser.add_argument("--scenario", type=pathlib.Path, nargs="+")
     parser.add_argument("--only")
     return parser
 

@@ -36,6 +36,15 @@ def test_a_file_says_the_same(tmp_path_factory, seed):
     assert plan.read(path) == drawn
 
 
+def test_plans_that_want_the_same_are_run_as_one():
+    """One after the other; a patient one by itself."""
+    impatient, patient, other = scenes.planned(1, 2), scenes.planned(2, 2), scenes.planned(3, 2)
+
+    joined = plan.joined([impatient, patient, other])
+
+    assert [each.episodes for each in joined] == [patient.episodes, (*impatient.episodes, *other.episodes)]
+
+
 def test_every_fault_of_the_simulator_is_drawn():
     """Those of the cluster, its members and its names."""
     there_is = {name for name, _ in inspect.getmembers(Faults) if not name.startswith("_")} - NO_FAULTS

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from aioaurora._core.options import seconds
 from aioaurora._io.driver import sentence_of
-from aioaurora.errors import ConfigurationError, PoolTimeout
+from aioaurora.errors import ConfigurationError, ConnectionLost, Outcome, PoolTimeout
 from aioaurora.retrying import Options, run_unit
 from aioaurora.sqlalchemy._dialect import AuroraDialect, driver_of
 from aioaurora.sqlalchemy._followed import asked_until
@@ -168,8 +168,20 @@ class _Lender(Lender):
                 raise
             sentence = f"no connection within {timeout_s:.1f} s: {self._engine.pool.status()}"
             raise PoolTimeout(sentence, waited_s=timeout_s) from error
+        except exc.InvalidRequestError as error:
+            if type(error) is not exc.InvalidRequestError:
+                raise
+            raise self._given_up() from error
         finally:
             asked_until.set(None)
+
+    def _given_up(self) -> ConnectionLost:
+        """Say that SQLAlchemy's pool takes only so many connections in a row that are stale when they are there."""
+        followed = self._clusters.here()
+        topology = followed.cluster.topology if followed is not None else None
+        instance, epoch = (topology.writer_id or topology.cluster, topology.epoch) if topology else ("the engine", 0)
+        detail = "the writer changed again and again while it was connected to"
+        return ConnectionLost(instance, epoch=epoch, outcome=Outcome.NOTHING_SENT, detail=detail)
 
 
 async def _given_back(lent: AsyncConnection, connection: Connection) -> None:
