@@ -34,7 +34,7 @@ def test_variables_are_options_of_their_own_kind():
     assert said == {
         "host": "db.test", "port": 3307, "user": "app", "password": "1234", "db": "shop", "maxsize": 20,
         "autocommit": None, "max_lag": 0.5, "reader_fallback": False, "nameservers": ("10.0.0.2", "10.0.0.3"),
-        "reader_weights": {"db-2": 2.0, "db-3": 0.5}, "ssl": True,
+        "reader_weights": {"db-2": 2.0, "db-3": 0.5}, "ssl": True, "give_up_waiting_after": None,
     }  # fmt: skip
 
 
@@ -107,6 +107,30 @@ def test_credentials_replace_the_environments_password():
 
     assert "password" not in said
     from_kwargs(**said)
+
+
+@pytest.mark.parametrize("none", ["none", "None", "NONE", "null"])
+def test_none_is_said_in_text(none):
+    """It is a value, "never" or "no limit", and wins over what is said below."""
+    url = f"mysql://app@db.test/shop?max_idle={none}&role={none}"
+    said = read(url, MAX_LIFETIME=none, MAX_IDLE="30", ROLE="reader", GIVE_UP_WAITING_AFTER="5",
+                options={"give_up_waiting_after": None})  # fmt: skip
+
+    assert {name: said[name] for name in ("max_lifetime", "max_idle", "role", "give_up_waiting_after")} == {
+        "max_lifetime": None, "max_idle": None, "role": None, "give_up_waiting_after": None,
+    }  # fmt: skip
+    config = aioaurora.create_pool(**said)._config
+    assert (config.max_lifetime, config.max_idle) == (None, None)
+
+
+def test_what_may_not_be_none_refuses_it():
+    """By name; and so is an empty value in a URL, which might mean anything."""
+    with pytest.raises(ConfigurationError, match="AIOAURORA_MAXSIZE='none' is no whole number"):
+        read(MAXSIZE="none")
+    with pytest.raises(ConfigurationError, match="connect_timeout='None' is no number"):
+        read("mysql://app@db.test/?connect_timeout=None")
+    with pytest.raises(ConfigurationError, match="max_lifetime='' is no number"):
+        read("mysql://app@db.test/?max_lifetime=")
 
 
 def test_an_empty_variable_says_nothing():

@@ -4,7 +4,8 @@
     from_kwargs(host="orders.cluster-abc123.us-east-1.rds.amazonaws.com", user="app", password=..., db="shop")
 
 Every option of aiomysql is accepted, PyMySQL's `passwd` and `database` too. An argument wins over the URL, and both
-over `read_default_file`. None means: not said (but for `autocommit`, where it is aiomysql's "as the server does").
+over `read_default_file`. None means: not said; but for `autocommit`, where it is aiomysql's "as the server does", and
+for durations and numbers whose None is "never" or "no limit". The text "none", in a URL, is None wherever that may be.
 """
 
 from __future__ import annotations
@@ -198,7 +199,7 @@ def from_url(url: str, **overrides: Any) -> Config:
 def _said_by_url(url: str, overrides: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
     from aioaurora._core.written import from_url as read  # noqa: PLC0415 - not needed without a URL.
 
-    written, said = without_aliases(read(url, kinds)), without_aliases(overrides)
+    written, said = read(url, kinds), without_aliases(overrides)
     if "credentials" in said:
         written.pop("password", None)
     if "host" in said:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from aioaurora._core.keywords import without_aliases
 from aioaurora._core.written import from_environment, from_url
 from aioaurora.config import KINDS, said_by
 from aioaurora.pool_config import PoolConfig
@@ -30,9 +29,9 @@ def from_env(
 ) -> dict[str, Any]:
     """Give keywords for `create_pool`: those that are passed here over those of a URL over those of the environment.
 
-    A variable that is empty says nothing. One whose name is nearly that of an option is refused; others are ignored, as
-    they may be somebody else's. `AIOAURORA_URL` counts where no URL and no host is passed, and wins over the others.
-    With `cluster=` only the options of a pool are read.
+    A variable that is empty says nothing; "none" is None, where an option may be None. One whose name is nearly that of
+    an option is refused; others are ignored, as they may be somebody else's. `AIOAURORA_URL` counts where no URL and no
+    host is passed, and wins over the others. With `cluster=` only the options of a pool are read.
 
     Args:
         args: A URL, or aiomysql's positional arguments.
@@ -57,8 +56,8 @@ def from_env(
     return _over(written, said)
 
 
-def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    below, above = without_aliases(lower), without_aliases(upper)
+def _over(lower: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    below = dict(lower)
     if "credentials" in above:
         below.pop("password", None)
     if "host" in above:

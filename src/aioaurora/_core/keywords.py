@@ -95,9 +95,15 @@ INSTEAD: Mapping[str, str] = MappingProxyType(
 ALIASES = {"passwd": "password", "database": "db"}
 
 
+# None is a value of these, "as the server does" or "no limit"; of all others it says nothing.
+_NONE_IS_SAID = frozenset(
+    {"autocommit", "give_up_waiting_after", "max_idle", "max_lag", "max_lifetime", "max_waiting", "reader_maxsize"}
+)
+
+
 def is_said(name: str, value: object) -> bool:
-    """Tell whether a value means something: None does only where aiomysql says so."""
-    return value is not None or name == "autocommit"
+    """Tell whether a value means something."""
+    return value is not None or name in _NONE_IS_SAID
 
 
 def without_aliases(given: Mapping[str, Any]) -> dict[str, Any]:
