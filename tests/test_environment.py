@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import get_type_hints
 
+import pymysql
 import pytest
 
 import aioaurora
-from aioaurora._core.keywords import NOT_AS_TEXT
+from aioaurora._core.keywords import ALIASES, INSTEAD, NOT_AS_TEXT
 from aioaurora.config import KINDS, Config, from_kwargs
 from aioaurora.environment import from_env
 from aioaurora.errors import ConfigurationError
@@ -157,6 +159,31 @@ def test_what_is_misspelt_is_refused_and_what_is_not_ours_is_left_alone():
         )
         == {}
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("SSL_CA", "write ssl="),
+        ("SSL_CERT", "pass an ssl.SSLContext as ssl="),
+        ("SSL_VERIFY_IDENTITY", "to verify"),
+        ("READ_TIMEOUT", "heartbeat_timeout and stall_timeout"),
+        ("NO_DELAY", "always on"),
+        ("BIND_ADDRESS", "aiomysql does not have it"),
+        ("DSN", "write AIOAURORA_URL"),
+    ],
+)
+def test_what_other_drivers_have_is_refused(name, instead):
+    """As in a URL: a certificate that is not looked at must not pass in silence."""
+    with pytest.raises(ConfigurationError, match=f"AIOAURORA_{name} is no option: .*{instead}"):
+        read(**{name: "x"})
+
+
+def test_whatever_pymysql_takes_is_an_option_or_refused():
+    """None is passed over."""
+    theirs = inspect.signature(pymysql.connections.Connection.__init__).parameters.keys() - {"self"}
+
+    assert theirs <= KINDS.keys() | ALIASES.keys() | INSTEAD.keys()
 
 
 @pytest.mark.parametrize(

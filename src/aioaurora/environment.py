@@ -29,9 +29,12 @@ def from_env(
 ) -> dict[str, Any]:
     """Give keywords for `create_pool`: those that are passed here over those of a URL over those of the environment.
 
-    A variable that is empty says nothing; "none" is None, where an option may be None. One whose name is nearly that of
-    an option is refused; others are ignored, as they may be somebody else's. `AIOAURORA_URL` counts where no URL and no
-    host is passed, and wins over the others. With `cluster=` only the options of a pool are read.
+    A variable that is empty says nothing; "none" is None, where an option may be None. `AIOAURORA_URL` counts where no
+    URL and no host is passed, and wins over the others. With `cluster=` only the options of a pool are read.
+
+    A variable is refused if its name is nearly that of an option, or one that other drivers have, such as
+    `AIOAURORA_SSL_CA`: whoever set it counts on it. All others are left alone, and not logged either, as they may well
+    be somebody else's: for a service called aioaurora, Kubernetes sets `AIOAURORA_SERVICE_HOST` in every pod.
 
     Args:
         args: A URL, or aiomysql's positional arguments.

@@ -76,18 +76,35 @@ POSITIONAL = (
 _FUNCTIONS = ("credentials", "listeners", "on_connect", "on_acquire", "on_release")
 NOT_AS_TEXT = frozenset({*_FUNCTIONS, "conv", "cursorclass", "server_public_key", "loop"})
 
+_PYMYSQLS_OWN = (
+    "auth_plugin_map",
+    "binary_prefix",
+    "bind_address",
+    "collation",
+    "defer_connect",
+    "max_allowed_packet",
+    "named_pipe",
+)
+_BY_CONTEXT = "pass an ssl.SSLContext as ssl="
+
 INSTEAD: Mapping[str, str] = MappingProxyType(
     {
         "read_timeout": "silent queries are ended by heartbeat_timeout and stall_timeout",
         "write_timeout": "silent queries are ended by heartbeat_timeout and stall_timeout",
         "timeout": "write connect_timeout for one instance, acquire_timeout for all of the waiting",
         "ssl_ca": 'write ssl="/path/of/authorities.pem"',
+        "ssl_cert": _BY_CONTEXT,
+        "ssl_key": _BY_CONTEXT,
+        "ssl_key_password": _BY_CONTEXT,
         "ssl_disabled": "write ssl=False",
         "ssl_mode": 'write ssl="/path/of/authorities.pem" to verify',
         "ssl_verify_cert": 'write ssl="/path/of/authorities.pem" to verify',
+        "ssl_verify_identity": 'write ssl="/path/of/authorities.pem" to verify',
         "dsn": "pass the URL as the only positional argument",
         "url": "pass the URL as the only positional argument",
         "compress": "aiomysql does not compress",
+        "no_delay": "it is always on",
+        **dict.fromkeys(_PYMYSQLS_OWN, "aiomysql does not have it"),
         **dict.fromkeys(("minsize", "maxsize", "pool_recycle"), "it belongs to create_pool"),
     }
 )

@@ -83,8 +83,7 @@ def from_environment(variables: Mapping[str, str], prefix: str, kinds: Mapping[s
         if name == "url":
             found[name] = text
         elif name not in kinds:
-            if meant := options.meant_by(name, [*kinds, *ALIASES, "url"]):
-                raise ConfigurationError(f"{variable} is no option: did you mean '{prefix}{meant.upper()}'?")
+            _refuse_what_looks_like_ours(variable, name, prefix, kinds)
         elif name in NOT_AS_TEXT:
             raise ConfigurationError(f"{variable} cannot be written in the environment: pass {name}= as an argument")
         elif name in found:
@@ -92,6 +91,16 @@ def from_environment(variables: Mapping[str, str], prefix: str, kinds: Mapping[s
         else:
             found[name] = _tls(text) if name == "ssl" else options.from_text(variable, text, kinds[name])
     return found
+
+
+def _refuse_what_looks_like_ours(variable: str, name: str, prefix: str, kinds: Mapping[str, Any]) -> None:
+    """Refuse what another driver would understand, as `ssl_ca`, and what is nearly one of our options."""
+    if name == "dsn":
+        raise ConfigurationError(f"{variable} is no option: write {prefix}URL")
+    if name in INSTEAD:
+        raise ConfigurationError(f"{variable} is no option: {INSTEAD[name]}")
+    if meant := options.meant_by(name, [*kinds, *ALIASES, "url"]):
+        raise ConfigurationError(f"{variable} is no option: did you mean '{prefix}{meant.upper()}'?")
 
 
 def _from_query(parts: SplitResult, kinds: Mapping[str, Any], *, before: Mapping[str, Any]) -> dict[str, Any]:
