@@ -203,11 +203,11 @@ async def test_a_wrong_password_is_told_at_the_start(sim):
 
 async def test_the_environment_says_what_nothing_else_does(sim, monkeypatch):
     """Argument over URL over environment over the defaults of this module."""
-    monkeypatch.setenv("AIOAURORA_URL", f"{sim.url}?nameservers={sim.nameservers[0]}&maxsize=4")
+    monkeypatch.setenv("AIOAURORA_URL", f"{sim.url}&maxsize=4")
     monkeypatch.setenv("AIOAURORA_MAXSIZE", "5")
     monkeypatch.setenv("AIOAURORA_MINSIZE", "3")
     monkeypatch.setenv("AIOAURORA_GIVE_UP_WAITING_AFTER", "7.5")
-    app = FastAPI(lifespan=aurora.aurora_lifespan(minsize=2, instance_pattern=sim.instance_pattern))
+    app = FastAPI(lifespan=aurora.aurora_lifespan(minsize=2))
 
     async with served(app) as shop:
         pool = shop.state["aurora"]

@@ -206,9 +206,15 @@ class SimulatedCluster(Faults):
 
     @property
     def url(self) -> str:
-        """The cluster endpoint as a URL, password included."""
+        """The cluster endpoint as a URL, with the password and all that `aioaurora` needs to find the simulated names.
+
+        The same as `connect_options`. What stands before the "?" is for other clients, once they know the names.
+        """
         user, password = (urllib.parse.quote(text, safe="") for text in (self.user, self.password))
-        return f"mysql://{user}:{password}@{self.endpoint}:{self.port}/{self.database}"
+        said = {"nameservers": ",".join(self.nameservers), "instance_pattern": self.instance_pattern}
+        said |= {"ssl": self.ca_file} if self.ca_file is not None else {}
+        query = urllib.parse.urlencode(said, safe=":,/")
+        return f"mysql://{user}:{password}@{self.endpoint}:{self.port}/{self.database}?{query}"
 
     def connect_options(self) -> dict[str, Any]:
         """Return the keywords with which `aioaurora.connect` and `Cluster` reach the cluster endpoint."""
