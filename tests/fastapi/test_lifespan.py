@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Annotated
 
 import pytest
@@ -185,6 +186,38 @@ async def test_or_it_starts_without_and_is_ready_when_the_cluster_is(sim):
 
         assert (await shop.get("/")).json() == "db-1"
         assert (await shop.get("/health/ready")).status_code == 200
+
+
+@pytest.mark.parametrize("details", [True, False])
+async def test_a_start_without_the_cluster_says_why(sim, details, caplog):
+    """Once in the log, aloud, and in the readiness check; hosts and users are a detail."""
+    options = sim.connect_options() | {"wait_ready": False, "password": "hunter2"}
+    app = FastAPI(lifespan=aurora.aurora_lifespan(**options))
+    aurora.install(app, details=details)
+
+    async with served(app) as shop:
+        await asyncio.sleep(20)
+        ready = await shop.get("/health/ready")
+
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.aurora_event == "aioaurora.pool.not_reached"
+    assert "Access denied" in warning.getMessage()
+    reason = ready.json()["pools"]["aurora"]["reason"]
+    assert reason.startswith("OperationalError 1045: Access denied") if details else reason == "OperationalError 1045"
+    assert "hunter2" not in ready.text + caplog.text
+
+
+async def test_a_start_with_the_cluster_says_nothing(sim, caplog):
+    """Not even one that does not wait for it."""
+    app = FastAPI(lifespan=aurora.aurora_lifespan(**sim.connect_options(), wait_ready=False))
+
+    async with served(app) as shop:
+        await asyncio.sleep(1)
+        await sim.deny_logins(60)
+        await shop.state["aurora"].clear()
+        await asyncio.sleep(5)
+
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_a_wrong_password_is_told_at_the_start(sim):
