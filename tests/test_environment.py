@@ -16,7 +16,17 @@ from aioaurora.environment import from_env
 from aioaurora.errors import ConfigurationError
 from aioaurora.pool_config import PoolConfig
 
-TEXTS = {"role": "reader", "follow": "off", "reader_strategy": "nearest", "reset": "never", "reader_weights": "db-2=2"}
+TEXTS = {
+    "role": "reader",
+    "follow": "off",
+    "reader_strategy": "nearest",
+    "reset": "never",
+    "reader_weights": "db-2=2",
+    "host": "db.test",
+    "instance": "db-1",
+    "charset": "utf8mb4",
+    "nameservers": "10.0.0.2",
+}
 
 
 def read(*args, **variables):
@@ -194,6 +204,13 @@ def test_whatever_pymysql_takes_is_an_option_or_refused():
         ({"DB": "shop", "DATABASE": "shop"}, "says 'db' twice"),
         ({"URL": "mysql://app:hunter2@db.test/shop?maxsiz=3"}, "did you mean 'maxsize'"),
         ({"READER_WEIGHTS": "db-2"}, "is no number"),
+        ({"ACQUIRE_TIMEOUT": "-1"}, "AIOAURORA_ACQUIRE_TIMEOUT: acquire_timeout=-1.0 must be finite"),
+        ({"FOLLOW": "maybe"}, "AIOAURORA_FOLLOW: follow='maybe'"),
+        ({"NAMESERVERS": "10.0.0.2 10.0.0.3"}, "AIOAURORA_NAMESERVERS: nameservers='10.0.0.2 10.0.0.3'"),
+        ({"MAXSIZE": "-1"}, "AIOAURORA_MAXSIZE: maxsize=-1 must be"),
+        ({"READER_WEIGHTS": "db-2=-1"}, "AIOAURORA_READER_WEIGHTS: reader_weights"),
+        ({"PORT": "70000"}, "AIOAURORA_PORT: "),
+        ({"CHARSET": "klingon"}, "AIOAURORA_CHARSET: "),
     ],
 )
 def test_what_cannot_be_read_is_refused(variables, sentence):
@@ -202,6 +219,12 @@ def test_what_cannot_be_read_is_refused(variables, sentence):
         read(**variables)
 
     assert "hunter2" not in str(refused.value)
+
+
+def test_what_depends_on_other_options_is_left_to_them():
+    """A URL or an argument may say the other half."""
+    assert read(MINSIZE="20", READER_MINSIZE="30")["minsize"] == 20
+    assert read(HOST="orders.cluster-abc123.us-east-1.rds.amazonaws.com", SSL="/none.pem")["ssl"] == "/none.pem"
 
 
 def test_another_prefix_is_another_cluster(monkeypatch):

@@ -165,6 +165,7 @@ _NOT_SHOWN = {"endpoint", "user", "credentials", "session", "listeners"}
 _MADE_HERE = {"endpoint", "tls", "session"}
 _OWN: Mapping[str, Any] = {name: kind for name, kind in get_type_hints(Config).items() if name not in _MADE_HERE}
 KINDS: dict[str, Any] = {**REACH, **SESSION, **_OWN}
+CHECKED_ALONE = frozenset({*_OWN, "host", "port", "charset", "client_flag"})  # Right or wrong, whatever else is said.
 _NONE: Mapping[str, Any] = {}
 
 

@@ -15,7 +15,7 @@ import os
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from aioaurora._core.written import from_environment, from_url
-from aioaurora.config import KINDS, said_by
+from aioaurora.config import CHECKED_ALONE, KINDS, from_kwargs, said_by
 from aioaurora.pool_config import PoolConfig
 
 if TYPE_CHECKING:
@@ -50,13 +50,22 @@ def from_env(
     if prefix is None:
         return said
     kinds: dict[str, Any] = {**KINDS, **of_pools}
-    written = from_environment(os.environ if environ is None else environ, prefix, kinds)
+    written = from_environment(os.environ if environ is None else environ, prefix, kinds, check=_check)
     url = written.pop("url", None)
     if url is not None and "host" not in said:
         written = _over(written, from_url(url, kinds))
     if said.get("cluster") is not None:  # It says how to connect.
         written = {name: value for name, value in written.items() if name in of_pools}
     return _over(written, said)
+
+
+def _check(name: str, value: object) -> None:
+    """Raise ConfigurationError if an option cannot have this value, whatever the others are."""
+    if name in get_type_hints(PoolConfig):
+        alone: dict[str, Any] = {"minsize": 0, "maxsize": 0, name: value}
+        PoolConfig(**alone)
+    elif name in CHECKED_ALONE:
+        from_kwargs(**{"host": "127.0.0.1", name: value})
 
 
 def _over(lower: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

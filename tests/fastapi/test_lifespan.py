@@ -127,6 +127,22 @@ def test_what_cannot_work_is_refused_at_once(options):
         aurora.aurora_lifespan("mysql://app@db.test/shop", **options)
 
 
+def test_what_is_misspelt_is_told_by_its_name():
+    """Of this function's own options, too."""
+    with pytest.raises(errors.ConfigurationError, match="did you mean 'drain_timeout'"):
+        aurora.aurora_lifespan("mysql://app@db.test/shop", drain_timout=3)
+
+
+async def test_where_no_url_is_said_it_names_the_variable(monkeypatch):
+    """Whoever writes `aurora_lifespan()` has meant that."""
+    monkeypatch.delenv("AIOAURORA_URL", raising=False)
+
+    for prefix in ("AIOAURORA_", "ORDERS_"):
+        with pytest.raises(StartFailed, match=f"no host: pass a URL, or set {prefix}URL"):
+            async with served(FastAPI(lifespan=aurora.aurora_lifespan(env_prefix=prefix))):
+                pass
+
+
 @pytest.mark.parametrize("follow", ["observe", "off"])
 async def test_the_switch_leaves_an_application_that_works(sim, monkeypatch, follow):
     """Handlers, readers and health checks."""

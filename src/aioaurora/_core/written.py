@@ -14,7 +14,7 @@ from aioaurora._core.keywords import ALIASES, INSTEAD, NOT_AS_TEXT
 from aioaurora.errors import ConfigurationError, InvalidEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _SCHEMES = ("mysql", "mariadb", "aurora")
 _FORM = "mysql://user:password@host:3306/db?option=value"
@@ -72,8 +72,17 @@ def from_option_file(text: str, group: str) -> dict[str, Any]:
     return found
 
 
-def from_environment(variables: Mapping[str, str], prefix: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the keywords that variables with this prefix say, and `url`; what is nobody's option is left alone."""
+def from_environment(
+    variables: Mapping[str, str], prefix: str, kinds: Mapping[str, Any], *, check: Callable[[str, object], None]
+) -> dict[str, Any]:
+    """Read the keywords that variables with this prefix say, and `url`; what is nobody's option is left alone.
+
+    Args:
+        variables: By their names.
+        prefix: What those names begin with.
+        kinds: The options, and of what type they are.
+        check: Raises ConfigurationError if an option, by name, cannot have a value.
+    """
     found: dict[str, Any] = {}
     for variable, text in variables.items():
         if not variable.startswith(prefix) or not text:
@@ -90,7 +99,15 @@ def from_environment(variables: Mapping[str, str], prefix: str, kinds: Mapping[s
             raise ConfigurationError(f"the environment says {name!r} twice: {variable} is one of them")
         else:
             found[name] = _tls(text) if name == "ssl" else options.from_text(variable, text, kinds[name])
+            _check_alone(variable, name, found[name], check)
     return found
+
+
+def _check_alone(variable: str, name: str, value: object, check: Callable[[str, object], None]) -> None:
+    try:
+        check(name, value)
+    except ConfigurationError as error:
+        raise type(error)(f"{variable}: {error}") from error
 
 
 def _refuse_what_looks_like_ours(variable: str, name: str, prefix: str, kinds: Mapping[str, Any]) -> None:
