@@ -261,6 +261,8 @@ class SimulatedCluster(Faults):
 def _made_engine(name: EngineName, dsn: str | None) -> Engine:
     if name == "auto":
         name = "dsn" if dsn else "mariadb" if mariadbd_path() else "memory"
+    if dsn and name != "dsn":
+        raise SimulatorError(f"the engine {name!r} uses no dsn: leave one of them out, or say engine='dsn'")
     match name:
         case "mariadb":
             return MariadbEngine()
