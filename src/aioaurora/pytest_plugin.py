@@ -176,6 +176,7 @@ class Aurora(_Calls):
         """Undo every fault, and wait until all instances are up and one is the writer: for 30 s at most.
 
         A failover that is under way goes on to its end. Who is the writer then stays it, and data stay as they are.
+        Clients need a moment more to find out: a pool that was told 503 just now may be so once again.
         """
         return self.do(_healthy(self.simulated))
 
