@@ -16,7 +16,7 @@ from aioaurora.making import create_pool
 from aioaurora.pool_config import PoolConfig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from aioaurora.fastapi._service import AuroraState
@@ -91,16 +91,22 @@ def aurora_lifespan(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
-        said = from_env(*args, prefix=env_prefix, **options)
-        if env_prefix is not None and said.keys().isdisjoint(_PLACES):
-            raise ConfigurationError(f"no host: pass a URL, or set {env_prefix}URL")
-        if said.get("cluster") is None:  # Else it says how long to wait.
-            said.setdefault("give_up_waiting_after", _GIVE_UP_AFTER_S)
-        service = Service(name, await create_pool(**said), drain_s=drain_s)
+        pool = await create_pool(**_said(args, options, env_prefix))
+        service = Service(name, pool, drain_s=drain_s)
         async with _serving(service, delay_s), within(app) if within else contextlib.nullcontext() as inner:
             yield state_of(service, inner or {})
 
     return lifespan
+
+
+def _said(args: tuple[Any, ...], options: Mapping[str, Any], env_prefix: str | None) -> dict[str, Any]:
+    """Give the keywords of the pool, those of the environment too, which is read when the application starts."""
+    said = from_env(*args, prefix=env_prefix, **options)
+    if env_prefix is not None and said.keys().isdisjoint(_PLACES):
+        raise ConfigurationError(f"no host: pass a URL, or set {env_prefix}URL")
+    if said.get("cluster") is None:  # Else it says how long to wait.
+        said.setdefault("give_up_waiting_after", _GIVE_UP_AFTER_S)
+    return said
 
 
 @contextlib.asynccontextmanager
