@@ -129,6 +129,16 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Break a cluster in every way at once under clients that write: `--seeds 1..20 --minutes 1`, `--failovers 200`.
+
+    CI runs a slice of it in `system`.
+    """
+    _install(session, "tests")
+    session.run("python", "-m", "tests.chaos.run", *session.posargs)
+
+
+@nox.session
 def shop(session: nox.Session) -> None:
     """Load the example shop, that over SQLAlchemy, and both without us: five minutes. Not in CI."""
     _install(session, "system")

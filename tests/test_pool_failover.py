@@ -40,6 +40,39 @@ async def _role(connection):
     return (await run(connection, "SELECT @@innodb_read_only"))[0][0]
 
 
+@pytest.mark.parametrize("down_for", [0.3, 2.0])
+async def test_a_restart_without_a_word_ends_what_waits(sim, monkeypatch, down_for):
+    """Case 12: the instance stays the writer, and whoever waits on a connection of before would wait for ever."""
+    async with pooled(sim, monkeypatch, minsize=4, maxsize=4, autocommit=True) as pool:
+        await pool.execute("CREATE TABLE t (a INT PRIMARY KEY)")
+        await sim.hang_statement("INSERT")
+        waiting = asyncio.create_task(pool.execute("INSERT INTO t VALUES (1)"))
+        await asyncio.sleep(0.1)
+        idle = [slot.connection for slot in pool._books.idle_slots]
+
+        await sim.restart("db-1", mode="blackhole", down_for=down_for)
+
+        with pytest.raises(errors.OutcomeUnknown, match="db-1 has restarted"):
+            await asyncio.wait_for(waiting, 2)
+        assert all(connection.closed for connection in idle)
+        assert (pool.topology.writer_id, pool.topology.epoch) == ("db-1", 1)
+        assert await pool.execute("INSERT INTO t VALUES (2)") == 1
+        assert_balanced(pool)
+
+
+async def test_connections_that_are_opened_beside_each_other_are_no_restart(sim, monkeypatch):
+    """Their numbers come in any order, and none of them is lost for it."""
+    async with pooled(sim, monkeypatch, minsize=1, maxsize=20) as pool:
+        for _ in range(5):
+            connections = await asyncio.gather(*(pool.acquire() for _ in range(20)))
+            await asyncio.gather(*(run(connection, "SELECT 1") for connection in connections))
+            for connection in connections:
+                pool.release(connection)
+            await pool.clear()
+
+        assert pool.stats().failed == 0
+
+
 async def test_idle_connections_of_the_old_writer_are_closed_at_once(sim, monkeypatch):
     """The simulator's fenced writer would keep them."""
     async with pooled(sim, monkeypatch, minsize=4, reader_minsize=2, refresh_interval=1) as pool:

@@ -139,3 +139,28 @@ async def test_a_pool_that_cannot_be_made_leaves_nothing(sim, monkeypatch):
         await pooled(sim, monkeypatch)
 
     assert asyncio.all_tasks() == before
+
+
+# --- no reader is up ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["role", "endpoint"])
+async def test_a_pool_of_readers_starts_where_the_writer_stands_in(sim, monkeypatch, by):
+    """No reader is up, and DNS has not noticed: `reader_fallback` holds from the beginning (case 17)."""
+    for each in sim.readers:
+        await sim.crash(each.id)
+    options = {"role": "reader"} if by == "role" else {"host": sim.reader_endpoint}
+
+    async with pooled(sim, monkeypatch, **options) as pool, pool.acquire() as connection:
+        assert (connection.instance, connection.role) == ("db-1", "writer")
+        await sim.heal()
+
+
+async def test_a_pool_of_readers_does_not_start_without_one_where_that_was_forbidden(sim, monkeypatch):
+    """The error says what is lacking."""
+    for each in sim.readers:
+        await sim.crash(each.id)
+
+    with pytest.raises(errors.NoReader, match="no reader of 'orders'"):
+        await pooled(sim, monkeypatch, role="reader", reader_fallback=False)
+    await sim.heal()

@@ -1055,6 +1055,18 @@ async def test_a_read_on_a_reader_is_repeated(sim, monkeypatch):
         assert list(await pool.fetch_all("SELECT a FROM t", role="reader")) == []
 
 
+@pytest.mark.parametrize("lost", ["SELECT a", "COMMIT"])
+async def test_a_read_that_the_writer_serves_in_a_reader_s_stead_is_one_on_a_reader(sim, monkeypatch, lost):
+    """Nothing is committed, so nobody need wonder what became of it, and it is repeated."""
+    async with pooled(sim, monkeypatch, autocommit=False) as pool:
+        for each in sim.readers:
+            await sim.crash(each.id)
+        await pool.run(put, 1)
+        await sim.lose_answer(lost)
+
+        assert list(await pool.fetch_all("SELECT a FROM t", role="reader")) == [(1,)]
+
+
 @pytest.mark.parametrize("executed", [True, False])
 async def test_a_write_on_a_reader_is_not_repeated(sim, monkeypatch, executed):
     """A reader may forward writes; where its answer is lost nobody knows."""

@@ -73,3 +73,9 @@ def names(sim: SimulatedCluster, monkeypatch) -> None:
         return Resolver(source=SimulatedNames(sim), **keywords)
 
     monkeypatch.setattr("aioaurora._io.parts.Resolver", resolver)
+
+
+def stand_still(seconds: float) -> None:
+    """Let the loop stand still, as while a callback computes: what falls due meanwhile is late, all of it at once."""
+    loop = asyncio.get_running_loop()
+    loop.setup_looptime(start=loop.time() + seconds)

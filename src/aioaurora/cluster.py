@@ -223,14 +223,14 @@ class Cluster:
             epoch=topology.epoch,
             generation=known.generation if known else 0,
         )
-        self._hold(connection)
+        self._hold(connection, observation.dialled_at)
         self._events.emit(
             kinds.ConnectionOpened(cluster=topology.cluster, instance=observation.instance_id, role=role, why=why)
         )
 
-    def _hold(self, connection: Connection) -> None:
+    def _hold(self, connection: Connection, begun_at: float | None) -> None:
         if self._parts is not None and self._config.follow != "off":
-            self._parts.monitor.hold(connection.instance, connection)
+            self._parts.monitor.hold(connection.instance, connection, begun_at)
 
     async def _redial(self, connection: Connection, *, role: Role | None, instance: str | None) -> None:
         """Make this object connected again, to whom it was asked for: the holder of a role, or one instance."""
@@ -268,8 +268,9 @@ class Cluster:
         closed = kinds.ConnectionClosed(
             cluster=self.topology.cluster, instance=connection.instance, role=connection.role, why=why
         )
+        is_here = asyncio._get_running_loop() is loop  # noqa: SLF001 - documented; the other one raises.
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody listens any more.
-            loop.call_soon_threadsafe(self._events.emit, closed)
+            (loop.call_soon if is_here else loop.call_soon_threadsafe)(self._events.emit, closed)
 
 
 def _role_of(role: Role | str | None) -> Role | None:

@@ -20,7 +20,8 @@ from aioaurora._core.options import seconds
 from aioaurora._core.shares import GONE, IDLE, LEASED
 from aioaurora._io import kernel
 from aioaurora._pool.counting import stats_of
-from aioaurora._pool.leasing import Leases, is_running
+from aioaurora._pool.leasing import Leases
+from aioaurora._pool.loops import is_running
 from aioaurora._pool.sticky import stuck
 from aioaurora.connection import Connection
 from aioaurora.errors import PoolClosed, Role, WrongLoop

@@ -40,7 +40,8 @@ class Units(Lender):
     ) -> int:
         """Run one statement as a unit of its own, committed when this returns; gives the number of affected rows.
 
-        It is run again only where that is provably safe: it was never sent, it was refused, or it ran on a reader.
+        It is run again only where that is provably safe: it was never sent, it was refused, or it only read
+        and was meant for a reader.
 
         Args:
             sql: The statement, with `%s` or `%(name)s` for the arguments.
@@ -177,7 +178,8 @@ class _Statement:
         left_s = max(self.deadline - self._loop.time(), 0.001)
         with GoingOn(self._lender) if self._attempts > 1 else contextlib.nullcontext():
             connection = await self._lender.acquire(role=self._role, timeout=left_s)
-        is_reader = connection.role is Role.READER
+        # The writer may stand in for a reader, on which nothing could have been written either.
+        is_for_reading = connection.role is Role.READER or self._role == Role.READER
         try:
             cursor: Any
             async with connection.cursor() as cursor:
@@ -185,10 +187,10 @@ class _Statement:
                 result = await take(cursor)
                 while await cursor.nextset():
                     pass  # One of several statements in it may have failed.
-            if connection.is_in_transaction and not (is_reader and _has_only_read(connection)):
+            if connection.is_in_transaction and not (is_for_reading and _has_only_read(connection)):
                 await connection.commit()  # On a reader, too: it may have forwarded a write.
         finally:
-            self._only_read = is_reader and _has_only_read(connection)
+            self._only_read = is_for_reading and _has_only_read(connection)
             self._lender.release(connection)
         return result
 

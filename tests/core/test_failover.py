@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from aioaurora._core.endpoint import parse_endpoint
 from aioaurora._core.failover import (
     Abort,
     Ask,
@@ -18,6 +21,7 @@ from aioaurora._core.failover import (
     Searching,
     SearchStarted,
     SessionLost,
+    State,
     Steady,
     Unreached,
     lease_target,
@@ -25,6 +29,8 @@ from aioaurora._core.failover import (
     watched,
 )
 from aioaurora._core.observation import Mode, Observation, Row, View
+from aioaurora._core.restart import Opening, Outlived
+from aioaurora._core.topology import Topology
 from tests.core import walks
 
 CLUSTER = walks.ENDPOINTS[0]
@@ -203,6 +209,61 @@ def test_search_says_how_long_it_lasted():
     _, commands = step(state, said("db-2", thread_id=5), 5.5)
 
     assert commands[-1] == SearchEnded("db-1", "db-2", 2.5)
+
+
+# --- instances that start anew --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("held", "are_older"),
+    [
+        pytest.param({"a": Opening(90, 3.9, 4.0)}, "a", id="from before, with a larger number"),
+        pytest.param({"a": Opening(7, 4.9, 5.0)}, "a", id="the same number, from before"),
+        pytest.param({"a": Opening(6, 3.9, 4.0)}, "", id="a smaller number: perhaps of the same process"),
+        pytest.param({"a": Opening(8, 4.9, 5.1)}, "", id="opened beside it"),
+        pytest.param({"a": Opening((1 << 32) - 5, 3.9, 4.0)}, "", id="numbers begin anew after 32 bits, too"),
+        pytest.param(
+            {"a": Opening(2, 1.0, 1.1), "b": Opening(3, 3.8, 4.0), "c": Opening(90, 3.9, 4.0)},
+            "ac",
+            id="open before one that is older was begun",
+        ),
+    ],
+)
+def test_a_smaller_number_of_a_later_connection_shows_a_restart(held, are_older):
+    """Numbers of connections only grow while a server runs: what has a larger one, and was there before, is gone."""
+    _, commands = step(steady(), said("db-1", thread_id=7, dialled_at=5.0), 5.5)
+
+    (outlived,) = [each for each in commands if isinstance(each, Outlived)]
+    assert (outlived.instance, outlived.cause) == ("db-1", "db-1 has restarted")
+    assert outlived.among(held) == list(are_older)
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        said("db-1", thread_id=91, dialled_at=5.0),
+        said("db-1", dialled_at=5.0),
+        said("db-2", thread_id=7, dialled_at=5.0),
+        said("db-1", thread_id=7),
+        said("db-1", thread_id=7, dialled_at=-0.1),
+    ],
+    ids=["larger", "none", "another instance's", "nobody knows when", "they overlapped"],
+)
+def test_a_larger_number_or_none_shows_no_restart(news):
+    """Nor does that of an instance that nothing was known of."""
+    _, commands = step(steady("db-2"), news, 5.5)
+
+    assert not any(isinstance(each, Outlived) for each in commands)
+
+
+def test_a_plain_server_shows_no_restart():
+    """A name may lead to several servers in turn, each with numbers of its own."""
+    answer = Observation(host="db.test", port=3306, server_id=None, mode=Mode.WRITABLE, thread_id=90)
+    state, _ = step(State(topology=Topology(endpoint=parse_endpoint("db.test"))), Observed(answer), 0.0)
+
+    _, commands = step(state, Observed(dataclasses.replace(answer, thread_id=7, dialled_at=5.0)), 5.5)
+
+    assert commands == ()
 
 
 # --- answers that arrive late ---------------------------------------------------------------------------------------

@@ -81,18 +81,61 @@ def test_rows_change_nobody_s_mode_and_health(history, observation):
 
     others = [each for each in after.instances if each.id != observation.instance_id]
     observer = after.get(observation.instance_id)
-    before = {
-        each.id: (each.mode, each.health, each.host, each.turned_at)
-        for each in topology.instances
-        if (each.host, each.port) != (observer.host, observer.port)  # Who has lost its name is a new one (case 51).
-    }
-    fresh = (None, Health.UP)
-    assert all(
-        (each.mode, each.health, each.host, each.turned_at) == before[each.id]
-        if each.id in before
-        else (each.mode, each.health) == fresh
-        for each in others
-    )
+    before = {each.id: each for each in topology.instances}
+    for each in others:
+        was = before.get(each.id)
+        # Who has lost its name is a new one (case 51), or what it was, under its own.
+        lost_its_name = was is not None and (was.host, was.port) == (observer.host, observer.port)
+        is_new = (each.mode, each.health) == (None, Health.UP)
+        is_the_same = was is not None and (each.mode, each.health, each.turned_at) == (
+            was.mode,
+            was.health,
+            was.turned_at,
+        )
+        assert is_the_same or (is_new and (was is None or lost_its_name))
+        assert was is None or each.host == was.host or lost_its_name
+
+
+def answer(name, server_id, mode=Mode.READ_ONLY, **facts):
+    """What is answered under the name of an instance."""
+    host, port = CLUSTER.instance_host(name)
+    return Observation(host=host, port=port, server_id=server_id, mode=mode, **facts)
+
+
+def test_who_answered_under_another_s_name_goes_by_its_own_again():
+    """A DNS that lied led to the writer under a reader's name: it stays the writer, with all its connections."""
+    topology = merged(Topology(endpoint=CLUSTER), answer("db-1", "db-1", Mode.WRITABLE, thread_id=9), 0.0)
+    lied = merged(topology, answer("db-2", "db-1", Mode.WRITABLE, thread_id=20), 1.0)
+
+    after = merged(lied, answer("db-2", "db-2", thread_id=3), 2.0)
+
+    assert [(each.id, each.host.partition(".")[0]) for each in lied.instances] == [("db-1", "db-2")]
+    assert [(each.id, each.host.partition(".")[0]) for each in after.instances] == [("db-1", "db-1"), ("db-2", "db-2")]
+    assert (after.writer.id, after.epoch, after.get("db-1").generation) == ("db-1", 1, lied.get("db-1").generation)
+
+
+def test_a_connection_of_before_tells_of_no_name():
+    """It was made while the name led elsewhere, and goes on answering."""
+    topology = merged(Topology(endpoint=CLUSTER), answer("db-2", "db-1", Mode.WRITABLE, thread_id=20), 1.0)
+    topology = merged(topology, answer("db-2", "db-2", thread_id=3), 2.0)
+
+    after = merged(topology, answer("db-2", "db-1", Mode.WRITABLE), 3.0)
+
+    assert [(each.id, each.host) for each in after.instances] == [(each.id, each.host) for each in topology.instances]
+
+
+def test_who_has_lost_its_own_name_is_gone():
+    """To green, or to whoever was given it; nor is a name taken that another one answers to."""
+    green = merged(Topology(endpoint=CLUSTER), answer("db-1", "db-1", Mode.WRITABLE, thread_id=9), 0.0)
+    green = merged(green, answer("db-1", "db-1-green-abc123", Mode.WRITABLE, thread_id=2), 1.0)
+    greener = merged(green, answer("db-1", "db-1-green-def456", Mode.WRITABLE, thread_id=2), 2.0)
+    swapped = merged(Topology(endpoint=CLUSTER), answer("db-1", "db-2", thread_id=9), 0.0)
+    swapped = merged(swapped, answer("db-2", "db-3", thread_id=9), 1.0)
+    swapped = merged(swapped, answer("db-1", "db-1", thread_id=9), 2.0)
+
+    assert [each.id for each in green.instances] == ["db-1-green-abc123"]
+    assert [each.id for each in greener.instances] == ["db-1-green-def456"]
+    assert [each.id for each in swapped.instances] == ["db-1", "db-3"]
 
 
 @hypothesis.given(histories)

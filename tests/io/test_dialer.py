@@ -11,11 +11,16 @@ from pymysql import err
 
 import aioaurora
 from aioaurora import errors
-from aioaurora._io.dial import Dismissed, Place, closed
+from aioaurora._core.failover import InstanceLost, Late
+from aioaurora._core.topology import Instance
+from aioaurora._io.dial import Dial, Dismissed, Place, closed
 from aioaurora._io.dialer import Dialer
 from aioaurora.config import from_kwargs
 from aioaurora.credentials import NO_PASSWORD, CredentialCache
+from aioaurora.errors import ConnectTimeout
 from tests.io.scripted_server import err as refusal
+
+PLACE, INSTANCE = Place("db-1.test", 3306), Instance(id="db-1", host="db-1.test", port=3306)
 
 
 @contextlib.asynccontextmanager
@@ -193,3 +198,39 @@ async def test_a_place_to_keep_stays_restrained():
     dialer.keep({place})
 
     assert dialer._limiters[place].total_tokens == 1
+
+
+# --- what a failure tells -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("phase", "heard_after_s", "news"),
+    [
+        ("tcp", None, InstanceLost),  # Nobody acknowledges.
+        ("greeting", None, Late),  # Somebody does, and may be stalled (case 53).
+        ("role check", None, Late),
+        ("greeting", -0.1, Late),
+        ("tcp", 1.0, None),  # It says something meanwhile: it is slow.
+        ("role check", 1.0, None),
+        ("dns", None, None),
+    ],
+)
+async def test_a_time_out_tells_of_the_instance_what_it_proves(phase, heard_after_s, news):
+    """A swamped one must not lose what it has; one that is gone must be written off."""
+    dial = Dial(PLACE, 1e9, is_hurried=False)
+    dial.own_phase = phase
+    heard_at = -math.inf if heard_after_s is None else dial.started_at + heard_after_s
+    await asyncio.sleep(3)
+
+    told = dial.news(ConnectTimeout("db-1", phase=phase, waited_s=3.0), INSTANCE, heard_at=heard_at)
+
+    assert type(told) is (news or type(None))
+
+
+async def test_a_refusal_tells_that_the_instance_is_lost_whatever_was_heard():
+    """It has just begun to refuse."""
+    dial = Dial(PLACE, 1e9, is_hurried=False)
+
+    told = dial.news(err.OperationalError(2003, "refused"), INSTANCE, heard_at=dial.started_at + 1)
+
+    assert told == InstanceLost("db-1", 0, "refused")

@@ -126,6 +126,22 @@ class Endpoint:
         host, port = _split_port(self.pattern)
         return _host_name(host.replace("{id}", server_id.lower())), port or self.port
 
+    def place_of(self, server_id: str) -> tuple[str, int] | None:
+        """Tell where an instance should be; None if its id, or what is known of the cluster, gives no name."""
+        try:
+            return self.instance_host(server_id)
+        except InvalidEndpoint:
+            return None
+
+    def names_instance(self, host: str) -> bool:
+        """Tell whether a host's name is one that the pattern gives an instance."""
+        if self.pattern is None or (host == self.host and self.kind is not EndpointKind.INSTANCE):
+            return False
+        before, _, after = self.pattern.partition("{id}")
+        after = after.partition(":")[0]
+        label = host.removeprefix(before).removesuffix(after)
+        return host == f"{before}{label}{after}" and "." not in label
+
 
 def is_server_id(text: str) -> bool:
     """Tell whether `text` can stand for an instance in a host name; anything else is only data."""

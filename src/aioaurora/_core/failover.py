@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from aioaurora._core.observation import Mode, Observation
+from aioaurora._core.restart import Outlived, outlived
 from aioaurora._core.topology import Health, Instance, Topology, merged, suspected, written_off
 from aioaurora._core.value import dataclass
 
@@ -154,7 +155,7 @@ class SearchEnded:
     lasted_s: float
 
 
-Command = Ask | Abort | SearchStarted | SearchEnded
+Command = Ask | Abort | Outlived | SearchStarted | SearchEnded
 
 
 # --- the step -------------------------------------------------------------------------------------------------------
@@ -212,7 +213,7 @@ def _observed(state: State, observation: Observation, now: float) -> tuple[State
     before = state.topology
     topology = merged(before, observation, now)
     state = replace(state, topology=topology)
-    aborts = (*_evicted(before, topology), *_deposed(before, topology))
+    aborts = (*_evicted(before, topology), *_deposed(before, topology), *outlived(before, observation))
     match state.phase:
         case Steady() if topology.writer is not None and topology.epoch == before.epoch:
             return state, (*aborts, *_questions(topology, observation))

@@ -69,6 +69,7 @@ class Observation:
     server_id: str | None  # None: not an Aurora instance.
     mode: Mode
     thread_id: int = 0  # Of a connection made just now: ids start anew when an instance restarts. 0: an older one.
+    dialled_at: float | None = None  # Loop time at which that connection was begun; None: unknown.
     asked_at: float = math.inf  # Loop time at which the question left: orders two answers. Infinite: just now.
     view: View | None = None
 

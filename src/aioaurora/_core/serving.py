@@ -94,6 +94,10 @@ class Serving:
         """Whether a reader is connected to only to see how far it is."""
         return self._measures and any(each.opening and each.round_trip_s is None for each in self._readers.candidates)
 
+    def is_stood_in_for(self, side: Side) -> bool:
+        """Tell whether the writer serves in the place of a side, as there is no reader."""
+        return side is self._readers and self._has_no_reader and self.sight.writer is not None
+
     @property
     def lag_s(self) -> float:
         """How far the readers that may serve are behind, as last reported."""

@@ -202,6 +202,11 @@ class Side(Paced, Lines):
     opening: int = 0
 
     @property
+    def opened(self) -> int:
+        """How many slots have a connection."""
+        return self.size - self.opening
+
+    @property
     def idle(self) -> int:
         """How many slots are idle."""
         return sum(len(share.idle) for share in self.shares.values())

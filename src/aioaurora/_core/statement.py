@@ -76,7 +76,15 @@ def kinds_in(text: str | bytes, *, backslash_escapes: bool = True) -> tuple[Kind
         beginning = _parts(text[:_LONG], backslash_escapes=backslash_escapes)
         if len(beginning) == 1 and (kind := _KINDS.get(_verb(beginning[0]))) is not None:
             return (kind,)
+    return (_all_kinds if len(text) > _LONG else _known_kinds)(text, backslash_escapes)
+
+
+def _all_kinds(text: bytes, backslash_escapes: bool) -> tuple[Kind, ...]:  # noqa: FBT001 - lru_cache tells keywords apart.
     return tuple(_kind_of(part) for part in _parts(text, backslash_escapes=backslash_escapes))
+
+
+# When an instance goes, hundreds of connections ask this of the same few statements.
+_known_kinds = functools.lru_cache(maxsize=64)(_all_kinds)
 
 
 def without_texts(text: bytes, *, backslash_escapes: bool = True) -> list[str]:

@@ -16,10 +16,9 @@ import math
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-from aioaurora._core.endpoint import Endpoint, EndpointKind
+from aioaurora._core.endpoint import Endpoint, without_green_suffix
 from aioaurora._core.observation import Mode, Observation, Row, View
 from aioaurora._core.value import dataclass
-from aioaurora.errors import InvalidEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +59,7 @@ class Instance:
     generation: int = 0
     turned_at: float = -math.inf  # When we saw it turn writable.
     thread_id: int = field(default=0, compare=False)  # Of the newest connection to it; 0: unknown.
+    numbered_at: float = field(default=-math.inf, compare=False)  # When we heard of that connection.
     broke_at: float = -math.inf  # When a connection of this generation broke last.
     heard_at: float = field(default=-math.inf, compare=False)  # By its own word or by others'; no news to wait for.
     said_at: float = field(default=-math.inf, compare=False)  # When it was asked for its last word.
@@ -177,8 +177,7 @@ def changed(before: Topology, after: Topology) -> tuple[Instance, ...]:
 def _has_changed(each: Instance, now: Instance | None, before: Topology, after: Topology) -> bool:
     if now is None or now.generation != each.generation:
         return True
-    was_asked = each.mode is not None
-    return (was_asked and now.mode is not each.mode) or (each.id == before.writer_id != after.writer_id)
+    return (each.mode is not None and now.mode is not each.mode) or (each.id == before.writer_id != after.writer_id)
 
 
 def _is_confirmed(topology: Topology, known: Instance, observation: Observation) -> bool:
@@ -197,8 +196,7 @@ def _alive(topology: Topology, instance: Instance, now: float) -> Topology:
 
 
 def _with_observer(topology: Topology, observation: Observation, now: float) -> Topology:
-    instance_id = observation.instance_id
-    host, port = _place_of(topology, observation)
+    instance_id, (host, port) = observation.instance_id, _place_of(topology, observation)
     known = topology.get(instance_id) or Instance(id=instance_id, host=host, port=port, generation=topology.floor)
     turned = observation.mode is Mode.WRITABLE and (known.mode is Mode.READ_ONLY or _has_restarted(known, observation))
     instance = replace(
@@ -210,17 +208,28 @@ def _with_observer(topology: Topology, observation: Observation, now: float) -> 
         turned_at=now if turned else known.turned_at,
         lag_s=0.0 if observation.mode is Mode.WRITABLE else known.lag_s,
     )
+    others = [other for other in topology.instances if other.id != instance_id]
     # A name that answers with another id was given to another instance: the old one has lost it (case 51).
-    others = [
-        other for other in topology.instances if other.id != instance_id and (other.host, other.port) != (host, port)
-    ]
-    return _with_instances(topology, [*others, instance])
+    kept = [other for other in others if (other.host, other.port) != (host, port)]
+    taken = {(other.host, other.port) for other in [instance, *kept]}
+    moved = [_at_its_own_name(topology, other, taken) for other in others if other not in kept]
+    return _with_instances(topology, [*kept, *filter(None, moved), instance])
+
+
+def _at_its_own_name(topology: Topology, instance: Instance, taken: set[tuple[str, int]]) -> Instance | None:
+    """Put one that has lost the name it answered to back under its own: a DNS that lied led to it under another."""
+    place = topology.endpoint.place_of(instance.id)
+    if place is None or place in taken or without_green_suffix(instance.id) != instance.id:
+        return None
+    return replace(instance, host=place[0], port=place[1])
 
 
 def _noted(known: Instance, observation: Observation, now: float) -> Instance:
     """Note what every answer tells, whatever it says: on which connection it came, and when."""
-    thread_id = observation.thread_id or known.thread_id
-    return replace(known, thread_id=thread_id, heard_at=now, said_at=min(observation.asked_at, now))
+    said_at = min(observation.asked_at, now)
+    if not observation.thread_id:
+        return replace(known, heard_at=now, said_at=said_at)
+    return replace(known, thread_id=observation.thread_id, numbered_at=now, heard_at=now, said_at=said_at)
 
 
 def _has_restarted(known: Instance, observation: Observation) -> bool:
@@ -231,21 +240,14 @@ def _has_restarted(known: Instance, observation: Observation) -> bool:
 def _place_of(topology: Topology, observation: Observation) -> tuple[str, int]:
     """Tell under which name an instance is reached: its own, or the one that it answered to."""
     endpoint = topology.endpoint
-    if observation.server_id is None or endpoint.pattern is None or _is_instance_name(endpoint, observation.host):
+    known = topology.get(observation.instance_id)
+    if known is not None and not observation.thread_id:
+        return known.host, known.port  # A connection of before tells of no name: it may lead elsewhere by now.
+    if observation.server_id is None or endpoint.pattern is None or endpoint.names_instance(observation.host):
         return observation.host, observation.port
-    known = topology.get(observation.server_id)
     if known is not None:
         return known.host, known.port
-    return _named_place(endpoint, observation.server_id) or (observation.host, observation.port)
-
-
-def _is_instance_name(endpoint: Endpoint, host: str) -> bool:
-    if endpoint.pattern is None or (host == endpoint.host and endpoint.kind is not EndpointKind.INSTANCE):
-        return False
-    before, _, after = endpoint.pattern.partition("{id}")
-    after = after.partition(":")[0]
-    label = host.removeprefix(before).removesuffix(after)
-    return host == f"{before}{label}{after}" and "." not in label
+    return endpoint.place_of(observation.server_id) or (observation.host, observation.port)
 
 
 def _crowned(
@@ -306,19 +308,11 @@ def _new(topology: Topology, kept: list[Instance], server_ids: Iterable[str]) ->
     taken = {(instance.host, instance.port) for instance in kept}
     new: list[Instance] = []
     for server_id in server_ids:
-        place = _named_place(topology.endpoint, server_id)
+        place = topology.endpoint.place_of(server_id)
         if server_id not in known and place is not None and place not in taken:
             new.append(Instance(id=server_id, host=place[0], port=place[1], generation=topology.floor))
             taken.add(place)
     return new
-
-
-def _named_place(endpoint: Endpoint, server_id: str) -> tuple[str, int] | None:
-    """Tell where an instance should be; None if its id, or what is known of the cluster, gives no name."""
-    try:
-        return endpoint.instance_host(server_id)
-    except InvalidEndpoint:
-        return None
 
 
 def _heard_of(instance: Instance, row: Row | None, writer_id: str | None, now: float) -> Instance:

@@ -1,4 +1,4 @@
-"""The first contact with a cluster: whoever answers first, of the endpoint and the reader endpoint beside it."""
+"""The first contact with a cluster: whoever answers first, of the endpoint and the one for the other role beside it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aioaurora._core.observation import UNKNOWN_TABLE
 from aioaurora._core.verdict import errno_of
 from aioaurora._io.dial import UNKNOWN_HOST, Dial, Place
 from aioaurora._io.dialer import ACCESS_DENIED, Dialer
+from aioaurora._io.limits import limited
 from aioaurora._io.probe import probe
 from aioaurora.errors import ConfigurationError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from aioaurora._core.observation import Observation
     from aioaurora._io.session import Session
 
-# The cluster endpoint may still lead to a writer that is gone; after this long a reader is asked as well.
+# The endpoint may still lead to an instance that is gone; after this long one of the other role is asked as well.
 _SECOND_AFTER_S = 0.5
 _NO_DATABASE = 1049
 
@@ -36,7 +37,7 @@ async def first_contact(endpoint: Endpoint, dialer: Dialer, *, deadline: float) 
         [dialer.start(Place(endpoint.host, endpoint.port), dialer.bare, deadline=deadline)], endpoint, dialer, deadline
     )
     try:
-        async with asyncio.timeout_at(deadline):
+        async with limited(deadline):
             observation = await _probed(session, dialer)
     except TimeoutError as error:
         session.abort()
@@ -80,10 +81,14 @@ async def _first_open(dials: list[Dial[Session]], endpoint: Endpoint, dialer: Di
 
 
 def beside(endpoint: Endpoint) -> Place | None:
-    """Give the reader endpoint of a cluster endpoint."""
-    if endpoint.kind is not EndpointKind.CLUSTER:
-        return None
-    return Place(endpoint.host.replace(".cluster-", ".cluster-ro-", 1), endpoint.port)
+    """Give the reader endpoint of a cluster endpoint, and the other way round."""
+    match endpoint.kind:
+        case EndpointKind.CLUSTER:
+            return Place(endpoint.host.replace(".cluster-", ".cluster-ro-", 1), endpoint.port)
+        case EndpointKind.READER:
+            return Place(endpoint.host.replace(".cluster-ro-", ".cluster-", 1), endpoint.port)
+        case _:
+            return None
 
 
 def _is_open(dial: Dial[Session]) -> bool:

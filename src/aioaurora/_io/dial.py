@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pymysql import err
 
+from aioaurora._core.failover import InstanceLost, Late
 from aioaurora._core.silence import OUR_LATENESS_S
 from aioaurora._core.value import dataclass
 from aioaurora._core.verdict import Scope, errno_of, scope_of
+from aioaurora._io.driver import sentence_of
 from aioaurora._io.session import Session
 from aioaurora.errors import ConnectTimeout
 
 if TYPE_CHECKING:
     from aioaurora._core.observation import Observation
+    from aioaurora._core.topology import Instance
 
 UNKNOWN_HOST = 2005
 # Phases after the greeting: a dial that got so far is not cut off.
@@ -110,6 +113,21 @@ class Dial(Generic[S]):
             return not (self.is_hurried or self.was_late or self.phase in _OURS)
         errno = errno_of(error) or 0
         return errno != UNKNOWN_HOST and scope_of(errno) not in {Scope.ADMISSION, Scope.LOGIN}
+
+    def news(self, error: BaseException, instance: Instance, *, heard_at: float) -> InstanceLost | Late | None:
+        """Give what a failure tells of the instance, of which the last sign of life came at the loop time `heard_at`.
+
+        One that refuses is lost, and one that nobody acknowledges. One that was reached and did not go on is late: it
+        may be stalled, and what it holds may yet be answered (case 53). One that says something else meanwhile is slow.
+        """
+        if not self.blames(error):
+            return None
+        if isinstance(error, ConnectTimeout):
+            if heard_at >= self.started_at:
+                return None
+            if self.phase != "tcp":
+                return Late(instance.id, error.waited_s)
+        return InstanceLost(instance.id, instance.generation, sentence_of(error))
 
     def wake(self, *, has_ended: bool = True) -> None:
         """Let who waits go on."""

@@ -20,6 +20,7 @@ from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Dismissed, Place, closed
 from aioaurora._io.driver import CANNOT_CONNECT, NOT_MYSQL, SERVER_LOST, sentence_of
 from aioaurora._io.kernel import KeepAlive
+from aioaurora._io.limits import limited
 from aioaurora._io.login import Secret, secret
 from aioaurora._io.probe import UNREADABLE, observed, unreadable
 from aioaurora._io.resolver import ResolveError, Resolver, UnknownHost
@@ -135,7 +136,7 @@ class Dialer:
         with anyio.CancelScope() as scope:
             self._aim(place, scope.cancel)
             try:
-                async with asyncio.timeout_at(deadline):
+                async with limited(deadline):
                     await limiter.acquire_on_behalf_of(ticket)
             except TimeoutError:
                 raise ConnectTimeout(place.host, phase="its turn", waited_s=loop.time() - asked_at) from None
@@ -276,10 +277,11 @@ class Dialer:
         return place, await self._resolver.resolve(place.host, place.port, deadline=deadline)
 
     async def _logged_in(self, dial: Dial[S], session: S) -> Dialled[S]:
-        dial.session = session
+        dial.session, loop = session, asyncio.get_running_loop()
+        dialled_at = loop.time()
         try:
             await session.open()
-            asked_at = asyncio.get_running_loop().time()
+            asked_at = loop.time()
             row = await self._role_of(session)
         except UNREADABLE as error:
             session.abort()
@@ -294,7 +296,7 @@ class Dialer:
             session.abort()
             error.add_note(f"while connecting to {dial.place}: {dial.phase}")
             raise
-        return Dialled(session, observed(session, row, asked_at=asked_at))
+        return Dialled(session, observed(session, row, asked_at=asked_at, dialled_at=dialled_at))
 
     async def _role_of(self, session: S) -> tuple[object, ...]:
         if not self.is_plain:

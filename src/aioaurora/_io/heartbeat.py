@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from pymysql import err
 
-from aioaurora._core.failover import Event, InstanceLost, Late, Observed, SessionLost, Silenced
+from aioaurora._core.failover import Event, Late, Observed, SessionLost, Silenced
 from aioaurora._core.silence import Patience, Quiet, Silence, Verdict, judged, usual
 from aioaurora._io.dial import Dial, Dialled, Place
-from aioaurora._io.driver import sentence_of
 from aioaurora._io.probe import probe
 from aioaurora.errors import ConnectTimeout
 
@@ -75,7 +75,7 @@ class Heartbeat:
         self._session: Session | None = None
         self._nudged = asyncio.Event()
         self._beside: Dial[Session] | None = None
-        self._heard_at = 0.0
+        self.heard_at = -math.inf  # When it answered last.
         self._opened_at = 0.0
         self._quiet: Quiet | None = None  # While it owes an answer, on whatever connection.
         self._view_due_at = 0.0
@@ -179,18 +179,18 @@ class Heartbeat:
         self.adopt(dialled.session)
         self._to_kill.clear()
         self._note_answer()
-        self._opened_at = self._heard_at
+        self._opened_at = self.heard_at
         self._view_due_at = 0.0
         self._around.tell(Observed(dialled.observation))
         if dialled.observation.instance_id != self.instance.id:
             self._give_up(polite=True)  # The name was given to another instance, which is asked for itself.
 
     def _tell_failed(self, dial: Dial[Session], error: Exception) -> bool:
-        """Tell of an instance that refuses; says whether it is one."""
-        if not dial.blames(error):
-            return False
-        self._around.tell(InstanceLost(self.instance.id, self.instance.generation, sentence_of(error)))
-        return not isinstance(error, ConnectTimeout)
+        """Tell of an instance that refuses or hangs; says whether it refuses."""
+        news = dial.news(error, self.instance, heard_at=self._around.last_sign_of(self.instance.id))
+        if news is not None:
+            self._around.tell(news)
+        return news is not None and not isinstance(error, ConnectTimeout)
 
     # --- asking ------------------------------------------------------------------------------------------------
 
@@ -269,11 +269,11 @@ class Heartbeat:
         """Begin to ask, or go on: one that owes an answer owes it on every connection."""
         if self._quiet is None:
             now = self._loop.time()
-            self._quiet = Quiet(now, max(self._heard_at, now - self._around.pace().role_every))
+            self._quiet = Quiet(now, max(self.heard_at, now - self._around.pace().role_every))
         return self._quiet
 
     def _note_answer(self) -> None:
-        self._heard_at, self._quiet = self._loop.time(), None
+        self.heard_at, self._quiet = self._loop.time(), None
 
     def _judge(self, quiet: Quiet, signs: Signs | None, *, connect_hangs: bool) -> Silence:
         """Say that the answer is late, or end what waits for an instance of which there is no sign."""

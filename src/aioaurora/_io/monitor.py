@@ -7,10 +7,9 @@ carried out here at once. One root task owns every heartbeat, so that `close` ma
 from __future__ import annotations
 
 import asyncio
-import functools
-import weakref
+import math
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import anyio
 import anyio.abc
@@ -31,13 +30,16 @@ from aioaurora._core.failover import (
     step,
     watched,
 )
+from aioaurora._core.restart import Opening, Outlived
 from aioaurora._core.silence import Patience
 from aioaurora._core.topology import Instance, Topology, changed
 from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.dial import Place, closed
 from aioaurora._io.heartbeat import Heartbeat
+from aioaurora._io.held import Holdings
 from aioaurora._io.lookout import Lookout
 from aioaurora._io.reports import Reports
+from aioaurora._io.slices import Slices
 from aioaurora.errors import Role
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
     from aioaurora._core import frozen
     from aioaurora._io.dialer import Dialer
-    from aioaurora._io.kernel import Signs
+    from aioaurora._io.held import Held
     from aioaurora._io.resolver import Resolver
     from aioaurora._io.session import Session
     from aioaurora.config import Config
@@ -53,22 +55,6 @@ if TYPE_CHECKING:
 _READER_ONLY_PAUSE_S = 30.0
 # A promotion can be followed by refused log-ins for a moment (case 25).
 UNSETTLED_FOR_S = 10.0
-
-
-class Held(Protocol):
-    """What the monitor needs of an application's connection."""
-
-    role: Role | None
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
-
-    def lose(self, detail: str) -> None:
-        """End it: its server is gone."""
-
-    def signs(self) -> Signs | None:
-        """Give the kernel's view of it."""
 
 
 class Monitor:
@@ -94,12 +80,12 @@ class Monitor:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._heartbeats: dict[str, Heartbeat] = {}
-        self._held: dict[str, weakref.WeakSet[Held]] = {}
+        self._held, self._slices = Holdings(), Slices()
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
         self._group: anyio.abc.TaskGroup | None = None
         self._searched_at = -UNSETTLED_FOR_S
-        self._lookout = Lookout(dialer, tell=self.tell, topology=lambda: self.topology)
+        self._lookout = Lookout(dialer, resolver, self, every_s=config.refresh_interval)
         self._root = self._begun()
 
     # --- what others ask and tell ------------------------------------------------------------------------------
@@ -120,6 +106,11 @@ class Monitor:
         return isinstance(self.state.phase, Searching)
 
     @property
+    def is_alone(self) -> bool:
+        """Whether nobody but the writer is asked: its word stands uncontradicted."""
+        return not self.is_searching and self._heartbeats.keys() == {self.topology.writer_id}
+
+    @property
     def searching_for_s(self) -> float:
         """How long the writer has been sought; 0 when it is not."""
         phase = self.state.phase
@@ -131,7 +122,7 @@ class Monitor:
         self.state, commands = step(before, event, self._loop.time())
         if isinstance(event, Observed):
             self.answers[event.observation.instance_id] += 1
-        self._reports.news(event, before, self.state, connections=lambda instance: len(self._open(instance)))
+        self._reports.news(event, before, self.state, connections=lambda instance: len(self._held.open_to(instance)))
         if not commands and self.state == before:
             return  # As nearly always: each new connection brings an answer that is no news.
         with as_in_a_task():
@@ -148,11 +139,11 @@ class Monitor:
         else:
             heartbeat.adopt(session)
 
-    def hold(self, instance_id: str, connection: Held) -> None:
+    def hold(self, instance_id: str, connection: Held, begun_at: float | None = None) -> None:
         """Watch an instance for as long as this connection to it is open; it was another's if it was made anew."""
-        for held in self._held.values():
-            held.discard(connection)
-        self._held.setdefault(instance_id, weakref.WeakSet()).add(connection)
+        now = self._loop.time()
+        opening = Opening(connection.thread_id(), now if begun_at is None else begun_at, now)
+        self._held.add(instance_id, connection, opening)
         if instance_id not in self._heartbeats:
             self._watch()
 
@@ -218,10 +209,10 @@ class Monitor:
                 )
 
     def last_sign_of(self, instance_id: str) -> float:
-        """Give the loop time at which the last byte of an instance arrived on an application's connection."""
-        signs = [sign for held in self._open(instance_id) if (sign := held.signs())]
-        youngest = min((0.0 if sign.unread else sign.last_received_s for sign in signs), default=float("inf"))
-        return self._loop.time() - youngest
+        """Give the loop time at which the last byte of an instance arrived on any connection to it."""
+        heartbeat = self._heartbeats.get(instance_id)
+        heard_at = -math.inf if heartbeat is None else heartbeat.heard_at
+        return max(heard_at, self._loop.time() - self._held.silent_for_s(instance_id))
 
     def killed(self, instance_id: str, thread_id: int) -> None:
         """Report that a statement was killed."""
@@ -234,7 +225,10 @@ class Monitor:
             case Ask(instance_id):
                 self._ask(instance_id)
             case Abort(instance_id, cause, writers_only):
-                self._abort(instance_id, cause, writers_only=writers_only)
+                held = self._held.open_to(instance_id)
+                self._abort(instance_id, cause, [each for each in held if each.role is Role.WRITER or not writers_only])
+            case Outlived(instance_id, cause):
+                self._abort(instance_id, cause, command.among(self._held.openings(instance_id)))
             case SearchStarted():
                 self._resolver.flush()
                 for heartbeat in self._heartbeats.values():
@@ -258,17 +252,12 @@ class Monitor:
         if instance is not None and self._group is not None:
             self._group.start_soon(self._heartbeat(instance).ask_once)
 
-    def _abort(self, instance_id: str, cause: str, *, writers_only: bool) -> None:
-        lost = [held for held in self._open(instance_id) if held.role is Role.WRITER or not writers_only]
+    def _abort(self, instance_id: str, cause: str, lost: list[Held]) -> None:
         if self._config.follow != "on":
             self._reports.withheld(instance_id, len(lost), cause)
             return
-        for held in lost:
-            held.lose(cause)
+        self._slices.add(self._held.endings(instance_id, lost, cause))
         self._reports.aborted(instance_id, len(lost), cause)
-
-    def _open(self, instance_id: str) -> list[Held]:
-        return [held for held in self._held.get(instance_id, ()) if not held.closed]
 
     # --- who is watched ----------------------------------------------------------------------------------------
 
@@ -293,7 +282,7 @@ class Monitor:
 
     def _look_out(self) -> None:
         if self.is_searching and self._group is not None:
-            self._group.start_soon(functools.partial(self._lookout.look, while_=lambda: self.is_searching))
+            self._group.start_soon(self._lookout.look)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -307,8 +296,7 @@ class Monitor:
             raise closed(self._config.endpoint.host)
 
     def _watch(self) -> None:
-        self._held = {name: held for name, held in self._held.items() if any(not each.closed for each in held)}
-        wanted = watched(self.state, frozenset(self._held))
+        wanted = watched(self.state, self._held.in_use())
         for instance_id in self._heartbeats.keys() - wanted:
             self._heartbeats.pop(instance_id).stop()
         for instance in self.topology.instances:
@@ -341,6 +329,7 @@ class Monitor:
                 self._group = group
                 self._watch()
                 self._look_out()
+                group.start_soon(self._lookout.mind)
                 await self._closing.wait()
         except Exception as error:  # noqa: BLE001 - the outermost edge of our tasks
             self.failure = error

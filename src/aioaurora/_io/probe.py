@@ -57,7 +57,9 @@ def unreadable(host: str, error: BaseException) -> err.InternalError:
     return err.InternalError(2027, f"what {host!r} answers cannot be read: {type(error).__name__}")
 
 
-def observed(session: Session, role_row: tuple[object, ...], *, asked_at: float) -> Observation:
+def observed(
+    session: Session, role_row: tuple[object, ...], *, asked_at: float, dialled_at: float | None = None
+) -> Observation:
     """Read the answer to the role query of a connection made just now."""
     innodb_read_only, read_only, server_id = role_row
     return Observation(
@@ -66,5 +68,6 @@ def observed(session: Session, role_row: tuple[object, ...], *, asked_at: float)
         server_id=None if server_id is None else str(server_id),
         mode=mode_of(innodb_read_only, read_only),
         thread_id=session.thread_id(),
+        dialled_at=dialled_at,
         asked_at=asked_at,
     )

@@ -30,7 +30,8 @@ class Reports:
         cluster = self._cluster
         match news:
             case Late(instance, silent_s):
-                self._emit(events.InstanceSuspected(cluster=cluster, instance=instance, silent_s=silent_s))
+                if before.topology.get(instance) != after.topology.get(instance):
+                    self._emit(events.InstanceSuspected(cluster=cluster, instance=instance, silent_s=silent_s))
             case InstanceLost(instance, _, cause) | Silenced(instance, _, cause):
                 if before.topology.get(instance) != after.topology.get(instance):
                     count = connections(instance)

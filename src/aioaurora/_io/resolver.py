@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from aioaurora._core.value import dataclass
 from aioaurora._io.dns import Answer, NameServers, ResolveError, Source, SystemResolver, UnknownHost
+from aioaurora._io.limits import ended, limited
 from aioaurora.events import DnsFallback, DnsStale, Event
 
 if TYPE_CHECKING:
@@ -164,8 +165,7 @@ class Resolver:
             raise ResolveError(name, "the resolver is closed")
         look_up = self._look_ups.get(name) or self._started(name, now)
         until = self._patience(name, look_up, deadline)
-        await asyncio.wait({look_up.task}, timeout=max(0.0, until - now))
-        if not look_up.task.done() and until < deadline and self._stale(name) is None:
+        if not await ended(look_up.task, by=until) and until < deadline and self._stale(name) is None:
             return await self._answer(name, deadline)  # Forgotten while we waited, so there is nothing older to use.
         return self._outcome(name, look_up, until)
 
@@ -211,7 +211,7 @@ class Resolver:
 
     async def _look_up(self, name: str) -> Answer:
         try:
-            async with asyncio.timeout(LOOKUP_FOR_S):
+            async with limited(asyncio.get_running_loop().time() + LOOKUP_FOR_S):
                 return await self._ask(name)
         except TimeoutError:
             raise ResolveError(name, f"no answer within {LOOKUP_FOR_S:.1f} s") from None

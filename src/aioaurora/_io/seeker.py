@@ -11,7 +11,7 @@ from pymysql import err
 
 from aioaurora._core import event as kinds
 from aioaurora._core.endpoint import EndpointKind
-from aioaurora._core.failover import InstanceLost, Observed, Searching, Unreached, lease_target
+from aioaurora._core.failover import Observed, Searching, Unreached, lease_target
 from aioaurora._core.observation import Mode, Observation
 from aioaurora._core.selection import Chosen, Hopeless, chosen
 from aioaurora._core.silence import OUR_LATENESS_S
@@ -20,6 +20,7 @@ from aioaurora._io.attempting import Attempting
 from aioaurora._io.contact import first_contact
 from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Dismissed, Place, closed
 from aioaurora._io.driver import sentence_of
+from aioaurora._io.limits import ended, limited
 from aioaurora._io.session import Session
 from aioaurora.errors import ConnectTimeout, NoReader, NoWriter, Role, WriterUnavailable
 
@@ -87,8 +88,7 @@ class Seeker:
             self._reaching = self._begun_to_reach()
         # If both end at the same time, it knows better what was waited for.
         grace_s = OUR_LATENESS_S if deadline >= self._reached_by else 0.0
-        await asyncio.wait({self._reaching}, timeout=deadline - asked_at + grace_s)
-        if not self._reaching.done():
+        if not await ended(self._reaching, by=deadline + grace_s):
             raise ConnectTimeout(host, phase="first contact", waited_s=deadline - asked_at)
         if self._reaching.cancelled():
             raise closed(host)
@@ -236,7 +236,7 @@ class Seeker:
 
     async def _next_change(self, request: _Request) -> None:
         try:
-            async with asyncio.timeout_at(request.deadline):
+            async with limited(request.deadline):
                 await self._monitor.changed()
         except TimeoutError:
             raise self._nobody(request, "") from None
@@ -272,9 +272,11 @@ class Seeker:
 
     def _failed(self, choice: Chosen, dial: Dial[S], error: Exception) -> None:
         # What the server says to this session (no such database, a bad init_command) tells nothing of it.
-        if dial.blames(error) and scope_of(errno_of(error) or 0) is not Scope.STATEMENT:
-            instance = choice.instance
-            self._monitor.tell(InstanceLost(instance.id, instance.generation, sentence_of(error)))
+        if scope_of(errno_of(error) or 0) is Scope.STATEMENT:
+            return
+        news = dial.news(error, choice.instance, heard_at=self._monitor.last_sign_of(choice.instance.id))
+        if news is not None:
+            self._monitor.tell(news)
 
     def _told_of_fallback(self, choice: Chosen) -> None:
         if choice.is_fallback:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import functools
 import math
 import random
 from typing import TYPE_CHECKING, assert_never
@@ -20,13 +21,16 @@ from aioaurora._core.endpoint import EndpointKind
 from aioaurora._core.shares import GONE, IDLE
 from aioaurora._core.sight import sight_of
 from aioaurora._core.verdict import is_final
+from aioaurora._io.limits import limited
+from aioaurora._io.slices import Slices
 from aioaurora._pool.keeping import Keeper
+from aioaurora._pool.loops import is_ending
 from aioaurora._pool.telling import Telling
 from aioaurora._pool.withholding import Withholding
 from aioaurora.errors import AioauroraError, NoReader, PoolClosed, PoolTimeout, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from aioaurora._core.commands import Command
     from aioaurora._core.failover import Phase
@@ -57,9 +61,8 @@ class Hands:
         self._last_failure: BaseException = err.InternalError(0, "no connect has failed")
         self._cluster, self._config, self._books, self._counts = cluster, config, books, counts
         self._parts = cluster._begun()
-        self._loop = self._parts.loop
-        late_after = self._parts.monitor.late_after
-        self.keeper = Keeper(config, books, counts, late_after=late_after, carry_out=self.carry_out)
+        self._loop, self._slices = self._parts.loop, Slices()
+        self.keeper = Keeper(config, books, counts, late_after=self._parts.monitor.late_after, carry_out=self.carry_out)
         name, emit = cluster.topology.cluster, cluster._events.emit
         self._withholding = Withholding(name, emit)
         self._telling = Telling(name, emit, is_patient=not config.wait_ready)
@@ -87,31 +90,31 @@ class Hands:
         self.carry_out(self._books.refreshed(self._loop.time()))
 
     async def ready(self, deadline: float) -> None:
-        """Wait until `minsize` connections of the default role are open; raises why they cannot be.
+        """Wait until `minsize` connections of the default role are open, or the writer stands in; raises why not.
 
         Raises:
             PoolTimeout: Not all of them were open in time.
         """
         side, books, asked_at = self._books.default_side, self._books, self._loop.time()
         try:
-            async with asyncio.timeout_at(deadline):
-                while side.size - side.opening < side.minsize or books.is_measuring:
+            async with limited(deadline):
+                while not books.is_stood_in_for(side) and (side.opened < side.minsize or books.is_measuring):
                     failure = self.failures[side.role]
                     # A reader that is down is no reason while there are others: they are asked next.
                     if failure is not None and not (isinstance(failure, NoReader) and self._cluster.topology.readers):
                         raise failure
-                    await self._news()
+                    await self._stirred.wait()
         except TimeoutError as error:
             if isinstance(error, AioauroraError):
                 raise
-            what = f"{side.size - side.opening} of {side.minsize} connections of {self._cluster!r} are open"
+            what = f"{side.opened} of {side.minsize} connections of {self._cluster!r} are open"
             waited_s = self._loop.time() - asked_at
             raise PoolTimeout(f"{what} after {waited_s:.1f} s", waited_s=waited_s) from error
 
     async def emptied(self) -> None:
         """Wait until the pool holds nothing, and no unit of work is under way that may ask for a connection again."""
         while self._books.slots or self._counts.units:
-            await self._news()
+            await self._stirred.wait()
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -128,6 +131,7 @@ class Hands:
         self._parts.monitor.followers.discard(self.follow)
         self._parts.dependants.discard(self._orphan)
         self._has_ended = True
+        self._slices.finish()
         self._root.cancel()
         await asyncio.wait({self._root})
 
@@ -158,7 +162,8 @@ class Hands:
             self.carry_out(self._books.follow(sight, self._loop.time()))
 
     def carry_out(self, commands: Iterable[Command]) -> None:
-        """Do what the books say, in order."""
+        """Do what the books say, in order; connections end last."""
+        ends: list[Callable[[], None]] = []
         for command in commands:
             match command:
                 case Open(slot):
@@ -167,11 +172,12 @@ class Hands:
                 case Hand(slot, waiter):
                     waiter.serve(slot)
                 case Close(slot, why):
-                    self._close(slot, why)
+                    ends += self._closed(slot, why)
                 case Fail(waiter):
                     waiter.fail(_copied(self._last_failure))
                 case _:
                     assert_never(command)
+        self._slices.add(ends)
 
     # --- opening -----------------------------------------------------------------------------------------------
 
@@ -273,22 +279,20 @@ class Hands:
 
     # --- closing -----------------------------------------------------------------------------------------------
 
-    def _close(self, slot: Slot, why: str) -> None:
-        connection: Connection | None = slot.connection
-        if connection is not None:
-            self._counts.closed[why.partition(":")[0]] += 1
-            connection.when_ended(None)
-            connection.end(why)
-        elif slot in self._opening:
-            self._opening[slot].cancel()
+    def _closed(self, slot: Slot, why: str) -> list[Callable[[], None]]:
+        """Let go of a connection; gives what is left to be done."""
         self._stir()
+        if slot.connection is None:
+            if slot in self._opening:
+                self._opening[slot].cancel()
+            return []
+        self._counts.closed[why.partition(":")[0]] += 1
+        slot.connection.when_ended(None)
+        return [functools.partial(slot.connection.end, why)]
 
     def _stir(self) -> None:
         self._stirred.set()
         self._stirred = asyncio.Event()
-
-    async def _news(self) -> None:
-        await self._stirred.wait()
 
     def _emit(self, event: Event) -> None:
         self._cluster._events.emit(event)
@@ -307,7 +311,7 @@ class Hands:
                     self.close()
                     await self.keeper.end()
         except asyncio.CancelledError as error:
-            if not self._has_ended and not _is_loop_ending():
+            if not self._has_ended and not is_ending():
                 self._tell(error, "its task was cancelled from outside")
         except Exception as error:  # noqa: BLE001 - the outermost edge of a task; whoever asks next is told, too.
             self._tell(error.exceptions[0] if isinstance(error, ExceptionGroup) else error)
@@ -328,11 +332,6 @@ class Hands:
         for share in self._books.sides[Role.READER].shares.values():
             if share.idle:
                 self._books.measured(share.idle[-1], share.idle[-1].connection.round_trip_s())
-
-
-def _is_loop_ending() -> bool:
-    """Tell whether all other tasks are being cancelled as well: as at the end of `asyncio.run`."""
-    return all(task.cancelling() for task in asyncio.all_tasks() if task is not asyncio.current_task())
 
 
 def _copied(error: BaseException) -> BaseException:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pymysql import err
 
 from aioaurora._io.driver import sentence_of
+from aioaurora._io.limits import limited
 from aioaurora.errors import ConnectTimeout
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Keeper:
             if not why and idle_s >= self._config.check_idle_after:
                 why = "it did not answer"
                 late_at = self._loop.time() + self._late_after(connection.instance)
-                async with asyncio.timeout_at(min(deadline, late_at)):
+                async with limited(min(deadline, late_at)):
                     await connection.check()
                 why = ""
             if not why and not connection.lend():
@@ -118,7 +119,7 @@ class Keeper:
         name = getattr(callback, "__name__", "a callback")
         until = self._loop.time() + self._config.callback_timeout
         try:
-            async with asyncio.timeout_at(min(deadline, until)) as limit:
+            async with limited(min(deadline, until)) as limit:
                 await callback(connection)
                 if connection.closed:  # A failure as any other: the next connection would fare no better.
                     raise err.InterfaceError(0, f"the connection was closed in {name}")
@@ -169,7 +170,7 @@ class Keeper:
         is_clean, why = False, "the pool was closed"
         self._counts.tidied += 1
         try:
-            async with asyncio.timeout(self._config.callback_timeout):
+            async with limited(self._loop.time() + self._config.callback_timeout):
                 await self._tidy(connection)
             is_clean, why = True, "it was lost"
         except TimeoutError:

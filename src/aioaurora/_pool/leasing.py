@@ -19,6 +19,7 @@ from aioaurora._core.traces import READ, WROTE
 from aioaurora._io import kernel
 from aioaurora._pool.counting import Counts, shortage
 from aioaurora._pool.hands import Hands
+from aioaurora._pool.loops import is_running
 from aioaurora._pool.sticky import sticky_of
 from aioaurora.errors import ConfigurationError, PoolClosed, PoolTimeout, Role, TooManyWaiting, WrongLoop, WrongProcess
 from aioaurora.retrying import is_going_on
@@ -264,12 +265,3 @@ class Leases(Units):
     def _strategy_failed(self, error: Exception) -> None:
         what = f"reader_strategy: {type(error).__name__}: {error}"
         self._emit(kinds.PoolFailed(cluster=self.topology.cluster, error=what))
-
-
-def is_running() -> bool:
-    """Tell whether an event loop runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

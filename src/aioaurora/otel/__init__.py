@@ -116,7 +116,7 @@ class Telemetry:
 
 def _open_connections(cluster: Cluster) -> Iterable[object]:
     parts = cluster._parts
-    return [] if parts is None else [each for held in parts.monitor._held.values() for each in held]
+    return [] if parts is None else list(parts.monitor._held)
 
 
 def _adopt(connections: Iterable[object], kind: type[Connection]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal
 
+from aioaurora.simulator.relay import Ending
+
 if TYPE_CHECKING:
     from aioaurora.simulator.core import ClusterCore
     from aioaurora.simulator.server import Server
 
-_POLL_S = 0.01
+_POLL_S, _POLLS_AT_MOST = 0.01, 100
 
 
 async def patched(cluster: ClusterCore, instance: Server, *, silent_for: float) -> None:
@@ -20,7 +22,7 @@ async def patched(cluster: ClusterCore, instance: Server, *, silent_for: float) 
     loop = asyncio.get_running_loop()
     until, patient_until = loop.time() + silent_for, loop.time() + silent_for / 2
     instance.silence()
-    while loop.time() < patient_until and await cluster.control.busy(_engine_ids(instance)):
+    while loop.time() < patient_until and any(front.is_owed for front in instance.connections):
         if not await cluster.tasks.lasting(_POLL_S):
             return
     await injected(cluster, instance, "ROLLBACK")
@@ -39,18 +41,20 @@ async def injected(cluster: ClusterCore, instance: Server, sql: str) -> None:
     """Silence an instance and run a statement in all of its sessions; what they are running is killed (1317)."""
     instance.silence()
     fronts = [front for front in instance.connections if front.back is not None]
-    await cluster.control.kill_queries(await cluster.control.busy([front.engine_id for front in fronts]))
-    await asyncio.sleep(0)  # The last answers are in the sockets: let them be read first.
+    # What was asked a moment ago may neither run yet nor be answered: only the relay knows of it.
+    for _ in range(_POLLS_AT_MOST):
+        await cluster.control.kill_queries([front.engine_id for front in fronts if front.back is not None])
+        if not any(front.is_owed for front in fronts):
+            break
+        await asyncio.sleep(_POLL_S)
     for front in fronts:
-        if front.back is not None:
+        if front.is_owed:
+            front.end(Ending.FIN)  # It waits for a file of its client's.
+        elif front.back is not None:
             try:
                 await front.back.run(sql)
             except ConnectionError:
                 continue  # The session ended by itself, and its transaction with it.
-
-
-def _engine_ids(instance: Server) -> list[int]:
-    return [front.engine_id for front in instance.connections if front.back is not None]
 
 
 def _speak(instance: Server) -> None:

@@ -90,6 +90,11 @@ class Front(asyncio.Protocol):
         """Whether it neither reads nor writes for now."""
         return self._outbox.is_held
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether the engine has yet to answer what it was asked on this session."""
+        return self.back is not None and not self._is_muted and (self._answers.is_owed or self._is_resetting)
+
     # --- asyncio's calls --------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -1,7 +1,8 @@
 """Compares what the clients believe with what is stored and what the simulator knows: figures, and broken promises.
 
 Nothing here waits or looks at a clock. Times are loop times, durations seconds. A wait is judged less the time
-for which the event loop stalled within it: the drill's cluster, both kinds of client and the display share one loop.
+for which the event loop stalled within it, or stood in line for a processor: the drill's cluster, both kinds of client
+and the display share one loop, and the machine has other things to do.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import pathlib
 from typing import TYPE_CHECKING
 
 from aioaurora.cli.drill.judge import Stall
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 _TICK_S = 0.005
 _WORTH_NOTING_S = 0.005
+_WAIT_WORTH_NOTING_S = 0.001
 
 
 class Suspicions:
@@ -40,7 +43,7 @@ class Suspicions:
 
 
 class Ticker:
-    """Wakes up all the time, and notes when that came late."""
+    """Wakes up all the time, and notes when that came late, or the thread stood in line for a processor meanwhile."""
 
     def __init__(self) -> None:
         self._stalls: list[Stall] = []
@@ -49,12 +52,22 @@ class Ticker:
         """Tick until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + _TICK_S
+            began_at, in_line_s = loop.time(), _in_line_s()
             await asyncio.sleep(_TICK_S)
-            late_s = loop.time() - due
-            if late_s > _WORTH_NOTING_S:
-                self._stalls.append(Stall(loop.time(), late_s))
+            now = loop.time()
+            late_s = now - began_at - _TICK_S
+            waited_s = min(_in_line_s() - in_line_s, now - began_at)
+            if late_s > _WORTH_NOTING_S or waited_s > _WAIT_WORTH_NOTING_S:
+                self._stalls.append(Stall(now, max(late_s if late_s > _WORTH_NOTING_S else 0.0, waited_s)))
 
     def between(self, start: float, end: float) -> tuple[Stall, ...]:
         """Return the stalls that ended between two moments."""
         return tuple(each for each in self._stalls if start <= each.at <= end)
+
+
+def _in_line_s() -> float:
+    """Give the seconds for which this thread wanted a processor that others had; 0 where nobody says that."""
+    with contextlib.suppress(OSError, ValueError):
+        _, in_line_ns, _ = pathlib.Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()
+        return int(in_line_ns) / 1e9
+    return 0.0
