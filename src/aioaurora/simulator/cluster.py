@@ -54,6 +54,9 @@ class SimulatedCluster(Faults):
             has. A server that runs already is left without what was made, and with what was there.
         port: Of all instances; None: any that is free.
         reader_only: Have no writer, as a global database's secondary cluster.
+        server_version: What instances call themselves: by default the MySQL of Aurora 3.08, whatever the engine is.
+            For clients that write SQL by the version: "10.11.6-MariaDB" lets SQLAlchemy write what the engine "mariadb"
+            knows.
         seed: Kept for those who draw faults by chance.
     """
 
@@ -76,12 +79,14 @@ class SimulatedCluster(Faults):
         database: str | None = None,
         port: int | None = None,
         reader_only: bool = False,
+        server_version: str = "8.0.39",
         seed: int | None = None,
     ) -> None:
         names = Names(name, TLS_SUFFIX if tls else PLAIN_SUFFIX)
         made = _made_engine(engine, dsn)
+        accounts, encrypted_only = {user: Account(password, auth)}, tls == "required"
         super().__init__(
-            ClusterCore(made, names, {user: Account(password, auth)}, auth, encrypted_only=tls == "required")
+            ClusterCore(made, names, accounts, auth, version=server_version, encrypted_only=encrypted_only)
         )
         self._is_guest = made.name == "dsn"
         self.database = database or (f"shop_{self._core.mark}" if self._is_guest else "shop")
