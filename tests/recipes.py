@@ -13,7 +13,6 @@ import socket
 import sys
 import tempfile
 import threading
-import urllib.parse
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,12 +43,6 @@ def write(folder: pathlib.Path) -> None:
     """Write them into a folder, as a reader would."""
     for name, code in programs().items():
         (folder / name).write_text(code)
-
-
-def url_of(sim: SimulatedCluster) -> str:
-    """The cluster endpoint, with what the system's resolver does not know."""
-    options = {"nameservers": sim.nameservers[0], "instance_pattern": sim.instance_pattern}
-    return f"{sim.url}?{urllib.parse.urlencode(options)}"
 
 
 async def make_tables(sim: SimulatedCluster) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from aioaurora.config import from_kwargs, from_url
 from aioaurora.credentials import Credentials, FixedPassword
 from aioaurora.errors import ConfigurationError, Role
+from aioaurora.making import create_pool
 
 CLUSTER = "orders.cluster-abc123.us-east-1.rds.amazonaws.com"
 
@@ -60,6 +61,14 @@ def test_arguments_win_over_the_url():
         2.0,
         Role.READER,
     )
+
+
+def test_none_is_an_argument_where_it_is_a_value():
+    """It wins over the URL as any other does: "never" is not "not said"."""
+    making = create_pool("mysql://app@db/shop?max_idle=30&give_up_waiting_after=5", max_lifetime=None, max_idle=None)
+
+    assert (making._config.max_lifetime, making._config.max_idle) == (None, None)
+    assert from_url("mysql://db/?give_up_waiting_after=5", give_up_waiting_after=None).give_up_waiting_after is None
 
 
 def test_other_host_does_not_get_the_port_of_the_urls():

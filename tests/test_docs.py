@@ -110,7 +110,7 @@ def _run(block: Block, names: dict[str, object], runner: asyncio.Runner) -> None
 
 async def _serve(engine: EngineName) -> AsyncIterator[tuple[str, str]]:
     async with SimulatedCluster(instances=3, engine=engine, tls=True) as sim:
-        yield f"{sim.url}?nameservers={sim.nameservers[0]}", str(sim.ca_file)
+        yield f"{sim.url.partition('?')[0]}?nameservers={sim.nameservers[0]}", str(sim.ca_file)
 
 
 @contextlib.contextmanager

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import get_type_hints
 
+import pymysql
 import pytest
 
 import aioaurora
-from aioaurora._core.keywords import NOT_AS_TEXT
+from aioaurora._core.keywords import ALIASES, INSTEAD, NOT_AS_TEXT
 from aioaurora.config import KINDS, Config, from_kwargs
 from aioaurora.environment import from_env
 from aioaurora.errors import ConfigurationError
 from aioaurora.pool_config import PoolConfig
 
-TEXTS = {"role": "reader", "follow": "off", "reader_strategy": "nearest", "reset": "never", "reader_weights": "db-2=2"}
+TEXTS = {
+    "role": "reader",
+    "follow": "off",
+    "reader_strategy": "nearest",
+    "reset": "never",
+    "reader_weights": "db-2=2",
+    "host": "db.test",
+    "instance": "db-1",
+    "charset": "utf8mb4",
+    "nameservers": "10.0.0.2",
+}
 
 
 def read(*args, **variables):
@@ -34,7 +46,7 @@ def test_variables_are_options_of_their_own_kind():
     assert said == {
         "host": "db.test", "port": 3307, "user": "app", "password": "1234", "db": "shop", "maxsize": 20,
         "autocommit": None, "max_lag": 0.5, "reader_fallback": False, "nameservers": ("10.0.0.2", "10.0.0.3"),
-        "reader_weights": {"db-2": 2.0, "db-3": 0.5}, "ssl": True,
+        "reader_weights": {"db-2": 2.0, "db-3": 0.5}, "ssl": True, "give_up_waiting_after": None,
     }  # fmt: skip
 
 
@@ -109,6 +121,30 @@ def test_credentials_replace_the_environments_password():
     from_kwargs(**said)
 
 
+@pytest.mark.parametrize("none", ["none", "None", "NONE", "null"])
+def test_none_is_said_in_text(none):
+    """It is a value, "never" or "no limit", and wins over what is said below."""
+    url = f"mysql://app@db.test/shop?max_idle={none}&role={none}"
+    said = read(url, MAX_LIFETIME=none, MAX_IDLE="30", ROLE="reader", GIVE_UP_WAITING_AFTER="5",
+                options={"give_up_waiting_after": None})  # fmt: skip
+
+    assert {name: said[name] for name in ("max_lifetime", "max_idle", "role", "give_up_waiting_after")} == {
+        "max_lifetime": None, "max_idle": None, "role": None, "give_up_waiting_after": None,
+    }  # fmt: skip
+    config = aioaurora.create_pool(**said)._config
+    assert (config.max_lifetime, config.max_idle) == (None, None)
+
+
+def test_what_may_not_be_none_refuses_it():
+    """By name; and so is an empty value in a URL, which might mean anything."""
+    with pytest.raises(ConfigurationError, match="AIOAURORA_MAXSIZE='none' is no whole number"):
+        read(MAXSIZE="none")
+    with pytest.raises(ConfigurationError, match="connect_timeout='None' is no number"):
+        read("mysql://app@db.test/?connect_timeout=None")
+    with pytest.raises(ConfigurationError, match="max_lifetime='' is no number"):
+        read("mysql://app@db.test/?max_lifetime=")
+
+
 def test_an_empty_variable_says_nothing():
     """As compose files leave them behind."""
     assert read(HOST="", MAXSIZE="", PASSWORD="") == {}
@@ -136,6 +172,31 @@ def test_what_is_misspelt_is_refused_and_what_is_not_ours_is_left_alone():
 
 
 @pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("SSL_CA", "write ssl="),
+        ("SSL_CERT", "pass an ssl.SSLContext as ssl="),
+        ("SSL_VERIFY_IDENTITY", "to verify"),
+        ("READ_TIMEOUT", "heartbeat_timeout and stall_timeout"),
+        ("NO_DELAY", "always on"),
+        ("BIND_ADDRESS", "aiomysql does not have it"),
+        ("DSN", "write AIOAURORA_URL"),
+    ],
+)
+def test_what_other_drivers_have_is_refused(name, instead):
+    """As in a URL: a certificate that is not looked at must not pass in silence."""
+    with pytest.raises(ConfigurationError, match=f"AIOAURORA_{name} is no option: .*{instead}"):
+        read(**{name: "x"})
+
+
+def test_whatever_pymysql_takes_is_an_option_or_refused():
+    """None is passed over."""
+    theirs = inspect.signature(pymysql.connections.Connection.__init__).parameters.keys() - {"self"}
+
+    assert theirs <= KINDS.keys() | ALIASES.keys() | INSTEAD.keys()
+
+
+@pytest.mark.parametrize(
     ("variables", "sentence"),
     [
         ({"MAXSIZE": "many"}, "AIOAURORA_MAXSIZE='many' is no whole number"),
@@ -143,6 +204,13 @@ def test_what_is_misspelt_is_refused_and_what_is_not_ours_is_left_alone():
         ({"DB": "shop", "DATABASE": "shop"}, "says 'db' twice"),
         ({"URL": "mysql://app:hunter2@db.test/shop?maxsiz=3"}, "did you mean 'maxsize'"),
         ({"READER_WEIGHTS": "db-2"}, "is no number"),
+        ({"ACQUIRE_TIMEOUT": "-1"}, "AIOAURORA_ACQUIRE_TIMEOUT: acquire_timeout=-1.0 must be finite"),
+        ({"FOLLOW": "maybe"}, "AIOAURORA_FOLLOW: follow='maybe'"),
+        ({"NAMESERVERS": "10.0.0.2 10.0.0.3"}, "AIOAURORA_NAMESERVERS: nameservers='10.0.0.2 10.0.0.3'"),
+        ({"MAXSIZE": "-1"}, "AIOAURORA_MAXSIZE: maxsize=-1 must be"),
+        ({"READER_WEIGHTS": "db-2=-1"}, "AIOAURORA_READER_WEIGHTS: reader_weights"),
+        ({"PORT": "70000"}, "AIOAURORA_PORT: "),
+        ({"CHARSET": "klingon"}, "AIOAURORA_CHARSET: "),
     ],
 )
 def test_what_cannot_be_read_is_refused(variables, sentence):
@@ -151,6 +219,12 @@ def test_what_cannot_be_read_is_refused(variables, sentence):
         read(**variables)
 
     assert "hunter2" not in str(refused.value)
+
+
+def test_what_depends_on_other_options_is_left_to_them():
+    """A URL or an argument may say the other half."""
+    assert read(MINSIZE="20", READER_MINSIZE="30")["minsize"] == 20
+    assert read(HOST="orders.cluster-abc123.us-east-1.rds.amazonaws.com", SSL="/none.pem")["ssl"] == "/none.pem"
 
 
 def test_another_prefix_is_another_cluster(monkeypatch):

@@ -214,13 +214,13 @@ async def test_waiting_and_using_are_timed(sim, monkeypatch, seen):
 
 
 async def test_making_a_connection_is_timed(sim, pool, seen):
-    """From its dialling to its role check."""
+    """From its dialling to its role check; a pool with a cluster of its own gives it its name."""
     await sim.slow_logins(0.5)
 
     async with pool.acquire(), pool.acquire():
         pass
 
-    assert seen.values("db.client.connection.create_time") == {(): 1}
+    assert seen.values("db.client.connection.create_time", "db.client.connection.pool.name") == {("web",): 1}
     assert seen.sum("db.client.connection.create_time") == pytest.approx(0.5, abs=0.1)
 
 

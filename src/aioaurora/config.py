@@ -4,7 +4,8 @@
     from_kwargs(host="orders.cluster-abc123.us-east-1.rds.amazonaws.com", user="app", password=..., db="shop")
 
 Every option of aiomysql is accepted, PyMySQL's `passwd` and `database` too. An argument wins over the URL, and both
-over `read_default_file`. None means: not said (but for `autocommit`, where it is aiomysql's "as the server does").
+over `read_default_file`. None means: not said; but for `autocommit`, where it is aiomysql's "as the server does", and
+for durations and numbers whose None is "never" or "no limit". The text "none", in a URL, is None wherever that may be.
 """
 
 from __future__ import annotations
@@ -164,6 +165,7 @@ _NOT_SHOWN = {"endpoint", "user", "credentials", "session", "listeners"}
 _MADE_HERE = {"endpoint", "tls", "session"}
 _OWN: Mapping[str, Any] = {name: kind for name, kind in get_type_hints(Config).items() if name not in _MADE_HERE}
 KINDS: dict[str, Any] = {**REACH, **SESSION, **_OWN}
+CHECKED_ALONE = frozenset({*_OWN, "host", "port", "charset", "client_flag"})  # Right or wrong, whatever else is said.
 _NONE: Mapping[str, Any] = {}
 
 
@@ -198,7 +200,7 @@ def from_url(url: str, **overrides: Any) -> Config:
 def _said_by_url(url: str, overrides: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
     from aioaurora._core.written import from_url as read  # noqa: PLC0415 - not needed without a URL.
 
-    written, said = without_aliases(read(url, kinds)), without_aliases(overrides)
+    written, said = read(url, kinds), without_aliases(overrides)
     if "credentials" in said:
         written.pop("password", None)
     if "host" in said:

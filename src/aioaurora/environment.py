@@ -14,9 +14,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from aioaurora._core.keywords import without_aliases
 from aioaurora._core.written import from_environment, from_url
-from aioaurora.config import KINDS, said_by
+from aioaurora.config import CHECKED_ALONE, KINDS, from_kwargs, said_by
 from aioaurora.pool_config import PoolConfig
 
 if TYPE_CHECKING:
@@ -30,9 +29,12 @@ def from_env(
 ) -> dict[str, Any]:
     """Give keywords for `create_pool`: those that are passed here over those of a URL over those of the environment.
 
-    A variable that is empty says nothing. One whose name is nearly that of an option is refused; others are ignored, as
-    they may be somebody else's. `AIOAURORA_URL` counts where no URL and no host is passed, and wins over the others.
-    With `cluster=` only the options of a pool are read.
+    A variable that is empty says nothing; "none" is None, where an option may be None. `AIOAURORA_URL` counts where no
+    URL and no host is passed, and wins over the others. With `cluster=` only the options of a pool are read.
+
+    A variable is refused if its name is nearly that of an option, or one that other drivers have, such as
+    `AIOAURORA_SSL_CA`: whoever set it counts on it. All others are left alone, and not logged either, as they may well
+    be somebody else's: for a service called aioaurora, Kubernetes sets `AIOAURORA_SERVICE_HOST` in every pod.
 
     Args:
         args: A URL, or aiomysql's positional arguments.
@@ -48,7 +50,7 @@ def from_env(
     if prefix is None:
         return said
     kinds: dict[str, Any] = {**KINDS, **of_pools}
-    written = from_environment(os.environ if environ is None else environ, prefix, kinds)
+    written = from_environment(os.environ if environ is None else environ, prefix, kinds, check=_check)
     url = written.pop("url", None)
     if url is not None and "host" not in said:
         written = _over(written, from_url(url, kinds))
@@ -57,8 +59,17 @@ def from_env(
     return _over(written, said)
 
 
-def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    below, above = without_aliases(lower), without_aliases(upper)
+def _check(name: str, value: object) -> None:
+    """Raise ConfigurationError if an option cannot have this value, whatever the others are."""
+    if name in get_type_hints(PoolConfig):
+        alone: dict[str, Any] = {"minsize": 0, "maxsize": 0, name: value}
+        PoolConfig(**alone)
+    elif name in CHECKED_ALONE:
+        from_kwargs(**{"host": "127.0.0.1", name: value})
+
+
+def _over(lower: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    below = dict(lower)
     if "credentials" in above:
         below.pop("password", None)
     if "host" in above:

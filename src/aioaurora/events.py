@@ -37,7 +37,7 @@ from aioaurora._core.event import (
     Withheld,
 )
 from aioaurora._core.frozen import Event, Level, fields_of
-from aioaurora._core.pool_event import PoolConnectFailed, PoolFailed, PoolServedLate, PoolTimedOut
+from aioaurora._core.pool_event import PoolConnectFailed, PoolFailed, PoolNotReached, PoolServedLate, PoolTimedOut
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,6 +61,7 @@ __all__ = [
     "NotFollowed",
     "PoolConnectFailed",
     "PoolFailed",
+    "PoolNotReached",
     "PoolServedLate",
     "PoolTimedOut",
     "ReaderFallback",

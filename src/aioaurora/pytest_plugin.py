@@ -18,7 +18,6 @@ import contextlib
 import functools
 import inspect
 import threading
-import urllib.parse
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 from aioaurora._io.later import Later
@@ -149,11 +148,7 @@ class Aurora(_Calls):
     @property
     def url(self) -> str:
         """The cluster endpoint as a URL, with the password and all that is needed to find the simulated names."""
-        cluster = self.simulated
-        said = {"nameservers": ",".join(cluster.nameservers), "instance_pattern": cluster.instance_pattern}
-        if cluster.ca_file is not None:
-            said["ssl"] = cluster.ca_file
-        return f"{cluster.url}?{urllib.parse.urlencode(said, safe=':,/')}"
+        return self.simulated.url
 
     def connect_options(self) -> dict[str, Any]:
         """Return the keywords with which `connect`, `create_pool` and `Cluster` reach the cluster endpoint."""
@@ -181,6 +176,7 @@ class Aurora(_Calls):
         """Undo every fault, and wait until all instances are up and one is the writer: for 30 s at most.
 
         A failover that is under way goes on to its end. Who is the writer then stays it, and data stay as they are.
+        Clients need a moment more to find out: a pool that was told 503 just now may be so once again.
         """
         return self.do(_healthy(self.simulated))
 

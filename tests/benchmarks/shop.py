@@ -20,7 +20,6 @@ import socket
 import statistics
 import sys
 import tempfile
-import urllib.parse
 import uuid
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
@@ -46,16 +45,11 @@ TABLES = (
 
 
 def _ours(sim: SimulatedCluster) -> dict[str, str]:
-    return {
-        "AIOAURORA_URL": sim.url,
-        "AIOAURORA_NAMESERVERS": sim.nameservers[0],
-        "AIOAURORA_INSTANCE_PATTERN": sim.instance_pattern,
-    }
+    return {"AIOAURORA_URL": sim.url}
 
 
 def _under_sqlalchemy(sim: SimulatedCluster) -> dict[str, str]:
-    query = urllib.parse.urlencode({"nameservers": sim.nameservers[0], "instance_pattern": sim.instance_pattern})
-    return {"DATABASE_URL": f"mysql+aioaurora{sim.url.removeprefix('mysql')}?{query}"}
+    return {"DATABASE_URL": f"mysql+aioaurora{sim.url.removeprefix('mysql')}"}
 
 
 def _plain(sim: SimulatedCluster) -> dict[str, str]:
@@ -68,7 +62,7 @@ def _plain(sim: SimulatedCluster) -> dict[str, str]:
 
 
 def _plain_sqlalchemy(sim: SimulatedCluster) -> dict[str, str]:
-    return {"DATABASE_URL": f"mysql+aiomysql{sim.url.removeprefix('mysql')}"}
+    return {"DATABASE_URL": f"mysql+aiomysql{sim.url.removeprefix('mysql').partition('?')[0]}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

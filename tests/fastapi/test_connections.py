@@ -267,6 +267,69 @@ async def test_a_stream_holds_a_connection_while_it_reads_and_no_longer(app, sim
         assert shop.state["aurora"].stats().leased == 0
 
 
+STREAMED = Annotated[aioaurora.Connection, Depends(aurora.reader())]
+
+
+def _streams(app) -> None:
+    """Have the page stream as the how-to does: leased and asked before the first byte."""
+
+    @app.get("/export")
+    async def export(connection: STREAMED) -> StreamingResponse:
+        cursor = await connection.cursor(aioaurora.SSCursor)
+        await cursor.execute("SELECT id FROM orders ORDER BY id")
+
+        async def lines():
+            async with cursor:
+                while row := await cursor.fetchone():
+                    yield f"{row[0]}\n"
+                    await asyncio.sleep(1)
+
+        return StreamingResponse(lines())
+
+
+async def test_a_stream_has_its_connection_before_its_first_byte(app, sim):
+    """And until its last one; a client that goes away before that takes nothing with it."""
+    await sim.execute("INSERT INTO orders (id, product) VALUES ('a', 1), ('b', 1), ('c', 1)")
+    _streams(app)
+
+    async with served(app) as shop:
+        pool = shop.state["aurora"]
+        exchange = shop.begin("/export")
+        await asyncio.sleep(0.5)
+        assert (exchange.status, pool.stats().leased) == (200, 1)
+        await exchange.task
+        assert b"".join(each.get("body", b"") for each in exchange.sent) == b"a\nb\nc\n"
+        await asyncio.sleep(1)  # Its session is made clean meanwhile.
+        assert pool.stats().leased == 0
+
+        exchange = shop.begin("/export")
+        await asyncio.sleep(0.5)
+        exchange.hang_up()
+        await exchange.task
+        await asyncio.sleep(1)
+        assert pool.stats().leased == 0
+
+
+@pytest.mark.parametrize("what", ["lease", "query"])
+async def test_a_stream_that_cannot_begin_is_answered(sim, what):
+    """With 503 where nobody serves it, and never with 200 and half a body."""
+    lifespan = aurora.aurora_lifespan(**sim.connect_options(), acquire_timeout=3, reader_fallback=False)
+    app = FastAPI(lifespan=lifespan)
+    aurora.install(app)
+    _streams(app)
+
+    async with served(app) as shop:
+        if what == "lease":
+            for each in sim.readers:
+                await sim.refuse(each.id)
+        else:
+            await sim.execute("DROP TABLE orders")
+        answer = await shop.get("/export")
+
+    assert answer.status_code == (503 if what == "lease" else 500)
+    await sim.heal()
+
+
 async def test_a_websocket_has_connections_too(app):
     """For as long as its handler runs."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Annotated
 
 import pytest
@@ -126,6 +127,22 @@ def test_what_cannot_work_is_refused_at_once(options):
         aurora.aurora_lifespan("mysql://app@db.test/shop", **options)
 
 
+def test_what_is_misspelt_is_told_by_its_name():
+    """Of this function's own options, too."""
+    with pytest.raises(errors.ConfigurationError, match="did you mean 'drain_timeout'"):
+        aurora.aurora_lifespan("mysql://app@db.test/shop", drain_timout=3)
+
+
+async def test_where_no_url_is_said_it_names_the_variable(monkeypatch):
+    """Whoever writes `aurora_lifespan()` has meant that."""
+    monkeypatch.delenv("AIOAURORA_URL", raising=False)
+
+    for prefix in ("AIOAURORA_", "ORDERS_"):
+        with pytest.raises(StartFailed, match=f"no host: pass a URL, or set {prefix}URL"):
+            async with served(FastAPI(lifespan=aurora.aurora_lifespan(env_prefix=prefix))):
+                pass
+
+
 @pytest.mark.parametrize("follow", ["observe", "off"])
 async def test_the_switch_leaves_an_application_that_works(sim, monkeypatch, follow):
     """Handlers, readers and health checks."""
@@ -187,6 +204,38 @@ async def test_or_it_starts_without_and_is_ready_when_the_cluster_is(sim):
         assert (await shop.get("/health/ready")).status_code == 200
 
 
+@pytest.mark.parametrize("details", [True, False])
+async def test_a_start_without_the_cluster_says_why(sim, details, caplog):
+    """Once in the log, aloud, and in the readiness check; hosts and users are a detail."""
+    options = sim.connect_options() | {"wait_ready": False, "password": "hunter2"}
+    app = FastAPI(lifespan=aurora.aurora_lifespan(**options))
+    aurora.install(app, details=details)
+
+    async with served(app) as shop:
+        await asyncio.sleep(20)
+        ready = await shop.get("/health/ready")
+
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.aurora_event == "aioaurora.pool.not_reached"
+    assert "Access denied" in warning.getMessage()
+    reason = ready.json()["pools"]["aurora"]["reason"]
+    assert reason.startswith("OperationalError 1045: Access denied") if details else reason == "OperationalError 1045"
+    assert "hunter2" not in ready.text + caplog.text
+
+
+async def test_a_start_with_the_cluster_says_nothing(sim, caplog):
+    """Not even one that does not wait for it."""
+    app = FastAPI(lifespan=aurora.aurora_lifespan(**sim.connect_options(), wait_ready=False))
+
+    async with served(app) as shop:
+        await asyncio.sleep(1)
+        await sim.deny_logins(60)
+        await shop.state["aurora"].clear()
+        await asyncio.sleep(5)
+
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_a_wrong_password_is_told_at_the_start(sim):
     """And not repeated."""
     app = FastAPI(lifespan=aurora.aurora_lifespan(**sim.connect_options() | {"password": "hunter2"}))
@@ -203,11 +252,11 @@ async def test_a_wrong_password_is_told_at_the_start(sim):
 
 async def test_the_environment_says_what_nothing_else_does(sim, monkeypatch):
     """Argument over URL over environment over the defaults of this module."""
-    monkeypatch.setenv("AIOAURORA_URL", f"{sim.url}?nameservers={sim.nameservers[0]}&maxsize=4")
+    monkeypatch.setenv("AIOAURORA_URL", f"{sim.url}&maxsize=4")
     monkeypatch.setenv("AIOAURORA_MAXSIZE", "5")
     monkeypatch.setenv("AIOAURORA_MINSIZE", "3")
     monkeypatch.setenv("AIOAURORA_GIVE_UP_WAITING_AFTER", "7.5")
-    app = FastAPI(lifespan=aurora.aurora_lifespan(minsize=2, instance_pattern=sim.instance_pattern))
+    app = FastAPI(lifespan=aurora.aurora_lifespan(minsize=2))
 
     async with served(app) as shop:
         pool = shop.state["aurora"]

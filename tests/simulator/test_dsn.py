@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from aioaurora.simulator import SimulatorError
+from aioaurora.simulator import SimulatedCluster, SimulatorError
 from aioaurora.simulator.dsn import DsnEngine
+
+
+def test_a_dsn_for_another_engine_is_refused():
+    """Who gave it means his own server; it is not repeated."""
+    with pytest.raises(SimulatorError, match="'memory' uses no dsn") as told:
+        SimulatedCluster(engine="memory", dsn="mysql://root:hunter2@127.0.0.1")
+
+    assert "hunter2" not in str(told.value)
 
 
 def test_parts_of_a_dsn():

@@ -12,15 +12,10 @@ from aioaurora.errors import ConfigurationError
 from aioaurora.simulator import SimulatedCluster
 
 
-def url_of(sim):
-    """Give the URL that a user would write."""
-    return f"{sim.url}?nameservers={sim.nameservers[0]}&instance_pattern={sim.instance_pattern}"
-
-
 async def test_a_healthy_cluster_is_shown_instance_by_instance():
     """Who is who, what each says, and how far away it is."""
     async with SimulatedCluster(instances=3, engine="memory") as sim:
-        view = await remote.looked_at(url_of(sim))
+        view = await remote.looked_at(sim.url)
 
     assert [(each.instance, each.believed, each.said) for each in view.instances] == [
         ("db-1", "writer", "writer"),
@@ -37,7 +32,7 @@ async def test_a_healthy_cluster_is_shown_instance_by_instance():
 async def test_it_only_reads():
     """Nothing that the instances are asked could change anything."""
     async with SimulatedCluster(instances=2, engine="memory") as sim:
-        await remote.looked_at(url_of(sim))
+        await remote.looked_at(sim.url)
 
         assert sim.wrong_roles == []
 
@@ -45,7 +40,7 @@ async def test_it_only_reads():
 async def test_a_single_instance_gives_its_readers_role_too():
     """The writer serves readers where there is no other: no problem."""
     async with SimulatedCluster(instances=1, engine="memory") as sim:
-        view = await remote.looked_at(url_of(sim))
+        view = await remote.looked_at(sim.url)
 
     assert (view.writer, view.reader, view.problems) == ("db-1", "db-1", ())
 
@@ -56,7 +51,7 @@ async def test_a_cluster_that_cannot_be_reached_is_told():
         await sim.refuse()
 
         with pytest.raises(remote.UNREACHABLE):
-            await remote.looked_at(f"{url_of(sim)}&connect_timeout=0.3")
+            await remote.looked_at(f"{sim.url}&connect_timeout=0.3")
 
 
 async def test_a_url_that_is_none_is_refused():

@@ -95,7 +95,7 @@ async def test_a_shop_serves_through_a_failover(sim: SimulatedCluster, folder: p
 
     port = recipes.free_port()
     words = [word.format(port=port) for word in command]
-    async with running(folder, *words, DATABASE_URL=recipes.url_of(sim), PORT=str(port)) as shop:
+    async with running(folder, *words, DATABASE_URL=sim.url, PORT=str(port)) as shop:
         await shop.listens(port)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
 
@@ -121,7 +121,7 @@ async def test_a_pod_answers_its_requests_before_it_ends(sim: SimulatedCluster, 
     import aiohttp
 
     port = recipes.free_port()
-    async with running(folder, "shop_in_kubernetes.py", DATABASE_URL=recipes.url_of(sim), PORT=str(port)) as pod:
+    async with running(folder, "shop_in_kubernetes.py", DATABASE_URL=sim.url, PORT=str(port)) as pod:
         await pod.listens(port)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
 
@@ -154,7 +154,7 @@ async def test_a_pod_answers_its_requests_before_it_ends(sim: SimulatedCluster, 
 @pytest.fixture
 def imported(real: SimulatedCluster, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
     """Import a program of the pages, which finds the cluster in its environment."""
-    monkeypatch.setenv("DATABASE_URL", recipes.url_of(real))
+    monkeypatch.setenv("DATABASE_URL", real.url)
     monkeypatch.syspath_prepend(str(folder))
     yield importlib.import_module
     for name in recipes.programs():
@@ -287,7 +287,7 @@ async def test_celery_works_through_a_failover(sim: SimulatedCluster, folder: pa
         await asyncio.to_thread(sender.send_task, "shop_celery.store", order)
 
     words = ("-m", "celery", "--app", "shop_celery", "worker", "--concurrency", "2", "--without-mingle")
-    async with running(folder, *words, DATABASE_URL=recipes.url_of(sim)) as worker:
+    async with running(folder, *words, DATABASE_URL=sim.url) as worker:
         await _worked_off(sim, worker, ask)
 
         assert await worker.end() == 0
@@ -310,7 +310,7 @@ async def test_arq_works_through_a_failover(sim: SimulatedCluster, folder: pathl
         async def ask(*order: object) -> None:
             await queue.enqueue_job("store", *order)
 
-        environment = {"DATABASE_URL": recipes.url_of(sim), "REDIS_URL": f"redis://127.0.0.1:{port}"}
+        environment = {"DATABASE_URL": sim.url, "REDIS_URL": f"redis://127.0.0.1:{port}"}
         async with running(folder, "-c", ARQ, "shop_arq.WorkerSettings", **environment) as worker:
             await _worked_off(sim, worker, ask)
 
@@ -380,7 +380,7 @@ async def _the_writer_changes_and_nothing_says_so(sim: SimulatedCluster) -> None
 async def test_a_thawed_sandbox_stores_at_once(sim: SimulatedCluster, folder: pathlib.Path, happens, clock) -> None:
     """Dead sockets and an old writer are found out, whatever happened in the meantime, and whatever its clock did."""
     loop = asyncio.get_running_loop()
-    environment = {"DATABASE_URL": recipes.url_of(sim), "SPEAKS": "yes"}
+    environment = {"DATABASE_URL": sim.url, "SPEAKS": "yes"}
     async with running(folder, RUNTIME, "shop_lambda", **environment) as program:
         sandbox = Sandbox(program)
         cold = await sandbox.invoke("cold")

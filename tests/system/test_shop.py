@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import pathlib
+import sys
+
 import pytest
 
+from aioaurora.simulator import SimulatedCluster
 from tests.benchmarks.shop import VARIANTS, broken_promises, run
 
 pytestmark = [pytest.mark.needs("mariadbd"), pytest.mark.timeout(60)]
@@ -32,3 +38,18 @@ async def test_nor_does_a_customer_of_the_shop_over_sqlalchemy(installed_once):
     assert len(outcome.acknowledged) > 20
     assert outcome.sold == len(outcome.stored) >= len(outcome.acknowledged)
     assert max(outcome.first_orders_s) < 2.0
+
+
+async def test_the_shops_make_their_tables():
+    """As their docstrings say: `python shop.py`, with nothing but a URL in the environment."""
+    shops = pathlib.Path(__file__).parents[2] / "docs/how-to/fastapi"
+    async with SimulatedCluster(2, engine="mariadb") as sim:
+        variables = {"AIOAURORA_URL": sim.url, "DATABASE_URL": sim.url.replace("mysql:", "mysql+aioaurora:", 1)}
+        for script in ("shop.py", "sqlalchemy_shop.py"):
+            process = await asyncio.create_subprocess_exec(sys.executable, shops / script, env=os.environ | variables)
+            assert await asyncio.wait_for(process.wait(), 20) == 0
+
+            assert await sim.rows("SELECT id, name, stock FROM products") == [(1, "a lamp", 100)]
+            assert await sim.rows("SELECT COUNT(*) FROM orders") == [(0,)]
+            for table in ("products", "orders"):
+                await sim.execute(f"DROP TABLE {table}")

@@ -110,6 +110,16 @@ async def test_the_printed_shell_line_connects(tls):
         assert shown.split() == [b"db-1"]
 
 
+async def test_the_printed_url_says_it_all():
+    """In quotes, as a shell needs it: one variable, for whatever reads one."""
+    async with simulating("--engine", "memory", "--tls") as simulated:
+        line = await simulated.until("url:")
+        (url,) = shlex.split(line.partition("url:")[2])
+
+        async with aioaurora.connect(url) as connection:
+            assert connection.instance == "db-1"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("engine", ["memory", pytest.param("mariadb", marks=pytest.mark.needs("mariadbd"))])
 async def test_a_signal_ends_it_in_order(engine, number):

@@ -14,7 +14,22 @@ import pytest
 from alembic import autogenerate, command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import JSON, ForeignKey, MetaData, String, exc, func, insert, inspect, select, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    exc,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+)  # fmt: skip
+from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -204,6 +219,24 @@ async def test_alembic_migrates(sim, tmp_path):
     assert [index.name for index in read.tables["orders"].indexes] == ["by_customer"]
     assert [what for what, table in differences if table.name != "alembic_version"] == []
     assert await sim.rows("SHOW TABLES LIKE 'orders'") == []
+
+
+async def test_an_upsert_is_written_for_the_version_that_instances_say():
+    """MariaDB does not know what SQLAlchemy writes for MySQL 8; `server_version` says what there is."""
+    table = Table("stock", MetaData(), Column("id", Integer, primary_key=True), Column("n", Integer))
+    upsert = mysql.insert(table).values(id=1, n=2)
+    upsert = upsert.on_duplicate_key_update(n=upsert.inserted.n)
+    async with (
+        SimulatedCluster(1, engine="mariadb", server_version="10.11.6-MariaDB") as sim,
+        engine_on(sim) as engine,
+        engine.begin() as connection,
+    ):
+        await connection.run_sync(table.metadata.create_all)
+        await connection.execute(upsert)
+        await connection.execute(upsert)
+
+        assert (await connection.execute(select(table.c.n))).scalars().all() == [2]
+        assert engine.dialect.is_mariadb
 
 
 def _url(sim: SimulatedCluster) -> str:

@@ -72,8 +72,7 @@ async def started(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {name: text for name, text in os.environ.items() if not name.startswith("AIOAURORA_")}
-    environment |= {"AIOAURORA_URL": sim.url, "AIOAURORA_NAMESERVERS": sim.nameservers[0], "PYTHONUNBUFFERED": "1"}
-    environment |= {"AIOAURORA_INSTANCE_PATTERN": sim.instance_pattern, **said}
+    environment |= {"AIOAURORA_URL": sim.url, "PYTHONUNBUFFERED": "1", **said}
     where = [str(port)] if "uvicorn" in command else ["--bind", f"127.0.0.1:{port}"]
     errors = tmp_path / "errors"
     with errors.open("wb") as told:

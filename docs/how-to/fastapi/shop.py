@@ -1,22 +1,27 @@
 """A small shop: a catalogue that is read, and orders that are written, exactly once.
 
-AIOAURORA_URL=mysql://app:secret@orders.cluster-abc123.us-east-1.rds.amazonaws.com/shop uvicorn shop:app
+export AIOAURORA_URL=mysql://app:secret@orders.cluster-abc123.us-east-1.rds.amazonaws.com/shop
+python shop.py       # Once: makes the tables.
+uvicorn shop:app
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import FastAPI, Header, HTTPException
 from pydantic import BaseModel, Field
 
 import aioaurora
+from aioaurora.environment import from_env
 from aioaurora.fastapi import Database, Reader, Transaction, Writer, aurora_lifespan, install
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS products (id INT PRIMARY KEY, name VARCHAR(50) NOT NULL, stock INT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS orders (id VARCHAR(36) PRIMARY KEY, product INT NOT NULL, quantity INT NOT NULL)",
 )
+LAMP = "REPLACE INTO products (id, name, stock) VALUES (1, 'a lamp', 100)"
 
 app = FastAPI(title="Shop", lifespan=aurora_lifespan(maxsize=20, cursorclass=aioaurora.DictCursor))
 install(app)
@@ -107,3 +112,14 @@ async def _found(connection: aioaurora.Connection, key: str) -> Order | None:
         await cursor.execute("SELECT id, product, quantity FROM orders WHERE id = %s", (key,))
         row = await cursor.fetchone()
     return Order(**row) if row else None
+
+
+async def set_up() -> None:
+    """Make the tables, and something to sell."""
+    async with aioaurora.create_pool(**from_env()) as pool:
+        for statement in (*TABLES, LAMP):
+            await pool.execute(statement)
+
+
+if __name__ == "__main__":
+    asyncio.run(set_up())

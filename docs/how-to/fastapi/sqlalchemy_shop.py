@@ -1,11 +1,13 @@
 """The same shop over SQLAlchemy: one engine for the writer, one for readers, and sessions.
 
 export DATABASE_URL=mysql+aioaurora://app:secret@orders.cluster-abc123.us-east-1.rds.amazonaws.com/shop
+python sqlalchemy_shop.py       # Once: makes the tables.
 uvicorn sqlalchemy_shop:app
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
@@ -160,3 +162,16 @@ async def _placed(session: AsyncSession, key: str, order: NewOrder) -> Order:
     if not taken.rowcount:
         raise HTTPException(409, "not in stock")
     return Order(id=key, **order.model_dump())
+
+
+async def set_up() -> None:
+    """Make the tables, and something to sell."""
+    async with writers.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    async with sessions.begin() as session:
+        await session.merge(StoredProduct(id=1, name="a lamp", stock=100))
+    await writers.dispose()
+
+
+if __name__ == "__main__":
+    asyncio.run(set_up())

@@ -76,18 +76,35 @@ POSITIONAL = (
 _FUNCTIONS = ("credentials", "listeners", "on_connect", "on_acquire", "on_release")
 NOT_AS_TEXT = frozenset({*_FUNCTIONS, "conv", "cursorclass", "server_public_key", "loop"})
 
+_PYMYSQLS_OWN = (
+    "auth_plugin_map",
+    "binary_prefix",
+    "bind_address",
+    "collation",
+    "defer_connect",
+    "max_allowed_packet",
+    "named_pipe",
+)
+_BY_CONTEXT = "pass an ssl.SSLContext as ssl="
+
 INSTEAD: Mapping[str, str] = MappingProxyType(
     {
         "read_timeout": "silent queries are ended by heartbeat_timeout and stall_timeout",
         "write_timeout": "silent queries are ended by heartbeat_timeout and stall_timeout",
         "timeout": "write connect_timeout for one instance, acquire_timeout for all of the waiting",
         "ssl_ca": 'write ssl="/path/of/authorities.pem"',
+        "ssl_cert": _BY_CONTEXT,
+        "ssl_key": _BY_CONTEXT,
+        "ssl_key_password": _BY_CONTEXT,
         "ssl_disabled": "write ssl=False",
         "ssl_mode": 'write ssl="/path/of/authorities.pem" to verify',
         "ssl_verify_cert": 'write ssl="/path/of/authorities.pem" to verify',
+        "ssl_verify_identity": 'write ssl="/path/of/authorities.pem" to verify',
         "dsn": "pass the URL as the only positional argument",
         "url": "pass the URL as the only positional argument",
         "compress": "aiomysql does not compress",
+        "no_delay": "it is always on",
+        **dict.fromkeys(_PYMYSQLS_OWN, "aiomysql does not have it"),
         **dict.fromkeys(("minsize", "maxsize", "pool_recycle"), "it belongs to create_pool"),
     }
 )
@@ -95,9 +112,15 @@ INSTEAD: Mapping[str, str] = MappingProxyType(
 ALIASES = {"passwd": "password", "database": "db"}
 
 
+# None is a value of these, "as the server does" or "no limit"; of all others it says nothing.
+_NONE_IS_SAID = frozenset(
+    {"autocommit", "give_up_waiting_after", "max_idle", "max_lag", "max_lifetime", "max_waiting", "reader_maxsize"}
+)
+
+
 def is_said(name: str, value: object) -> bool:
-    """Tell whether a value means something: None does only where aiomysql says so."""
-    return value is not None or name == "autocommit"
+    """Tell whether a value means something."""
+    return value is not None or name in _NONE_IS_SAID
 
 
 def without_aliases(given: Mapping[str, Any]) -> dict[str, Any]:

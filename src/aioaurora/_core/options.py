@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
-_NONE = {"none", "null", ""}
+_NONE = {"none", "null"}
 _OF_SECRETS = frozenset("@='\"\r\n\0")
 _LARGE = 10**18  # Python refuses to write integers of thousands of digits.
 _MISSPELT = 0.85  # Of difflib's likeness: a letter or two.
@@ -103,7 +103,7 @@ def whole(name: str, value: object, *, least: int = 1, most: int) -> int:
 
 
 def from_text(name: str, text: str, kind: Any) -> Any:  # noqa: ANN401 - `kind` is an annotation: float, bool | None...
-    """Read the value of an option from a text as its annotation says."""
+    """Read the value of an option from a text as its annotation says: "none" is None where that may be."""
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if types.NoneType in kinds and text.lower() in _NONE:
         return None

@@ -62,6 +62,20 @@ class PoolConnectFailed(Event):
 
 
 @frozen
+class PoolNotReached(Event):
+    """With `wait_ready=False`: the first connect failed, and the pool goes on without its cluster. Said once.
+
+    Attributes:
+        error: What went wrong.
+    """
+
+    name: ClassVar[str] = "aioaurora.pool.not_reached"
+    level: ClassVar[Level] = Level.WARNING
+
+    error: str
+
+
+@frozen
 class PoolFailed(Event):
     """What a pool does by itself broke down: a fault of this package, or of a reader strategy.
 

@@ -14,7 +14,7 @@ from aioaurora._core.keywords import ALIASES, INSTEAD, NOT_AS_TEXT
 from aioaurora.errors import ConfigurationError, InvalidEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _SCHEMES = ("mysql", "mariadb", "aurora")
 _FORM = "mysql://user:password@host:3306/db?option=value"
@@ -72,8 +72,17 @@ def from_option_file(text: str, group: str) -> dict[str, Any]:
     return found
 
 
-def from_environment(variables: Mapping[str, str], prefix: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the keywords that variables with this prefix say, and `url`; what is nobody's option is left alone."""
+def from_environment(
+    variables: Mapping[str, str], prefix: str, kinds: Mapping[str, Any], *, check: Callable[[str, object], None]
+) -> dict[str, Any]:
+    """Read the keywords that variables with this prefix say, and `url`; what is nobody's option is left alone.
+
+    Args:
+        variables: By their names.
+        prefix: What those names begin with.
+        kinds: The options, and of what type they are.
+        check: Raises ConfigurationError if an option, by name, cannot have a value.
+    """
     found: dict[str, Any] = {}
     for variable, text in variables.items():
         if not variable.startswith(prefix) or not text:
@@ -83,15 +92,32 @@ def from_environment(variables: Mapping[str, str], prefix: str, kinds: Mapping[s
         if name == "url":
             found[name] = text
         elif name not in kinds:
-            if meant := options.meant_by(name, [*kinds, *ALIASES, "url"]):
-                raise ConfigurationError(f"{variable} is no option: did you mean '{prefix}{meant.upper()}'?")
+            _refuse_what_looks_like_ours(variable, name, prefix, kinds)
         elif name in NOT_AS_TEXT:
             raise ConfigurationError(f"{variable} cannot be written in the environment: pass {name}= as an argument")
         elif name in found:
             raise ConfigurationError(f"the environment says {name!r} twice: {variable} is one of them")
         else:
             found[name] = _tls(text) if name == "ssl" else options.from_text(variable, text, kinds[name])
+            _check_alone(variable, name, found[name], check)
     return found
+
+
+def _check_alone(variable: str, name: str, value: object, check: Callable[[str, object], None]) -> None:
+    try:
+        check(name, value)
+    except ConfigurationError as error:
+        raise type(error)(f"{variable}: {error}") from error
+
+
+def _refuse_what_looks_like_ours(variable: str, name: str, prefix: str, kinds: Mapping[str, Any]) -> None:
+    """Refuse what another driver would understand, as `ssl_ca`, and what is nearly one of our options."""
+    if name == "dsn":
+        raise ConfigurationError(f"{variable} is no option: write {prefix}URL")
+    if name in INSTEAD:
+        raise ConfigurationError(f"{variable} is no option: {INSTEAD[name]}")
+    if meant := options.meant_by(name, [*kinds, *ALIASES, "url"]):
+        raise ConfigurationError(f"{variable} is no option: did you mean '{prefix}{meant.upper()}'?")
 
 
 def _from_query(parts: SplitResult, kinds: Mapping[str, Any], *, before: Mapping[str, Any]) -> dict[str, Any]:

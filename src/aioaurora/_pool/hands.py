@@ -21,11 +21,11 @@ from aioaurora._core.endpoint import EndpointKind
 from aioaurora._core.shares import GONE, IDLE
 from aioaurora._core.sight import sight_of
 from aioaurora._core.verdict import is_final
-from aioaurora._io.driver import sentence_of
 from aioaurora._io.limits import limited
 from aioaurora._io.slices import Slices
 from aioaurora._pool.keeping import Keeper
 from aioaurora._pool.loops import is_ending
+from aioaurora._pool.telling import Telling
 from aioaurora._pool.withholding import Withholding
 from aioaurora.errors import AioauroraError, NoReader, PoolClosed, PoolTimeout, Role
 
@@ -63,7 +63,9 @@ class Hands:
         self._parts = cluster._begun()
         self._loop, self._slices = self._parts.loop, Slices()
         self.keeper = Keeper(config, books, counts, late_after=self._parts.monitor.late_after, carry_out=self.carry_out)
-        self._withholding = Withholding(cluster.topology.cluster, cluster._events.emit)
+        name, emit = cluster.topology.cluster, cluster._events.emit
+        self._withholding = Withholding(name, emit)
+        self._telling = Telling(name, emit, is_patient=not config.wait_ready)
         self._group: asyncio.TaskGroup | None = None
         self._opening: dict[Slot, asyncio.Task[None]] = {}
         self._begun, self._stirred = asyncio.Event(), asyncio.Event()
@@ -248,15 +250,7 @@ class Hands:
         is_stranger = slot.is_pinned and self._cluster.topology.get(slot.instance) is None
         is_followed = self._cluster._config.follow == "on"
         final = is_final(error, self.phase, is_stranger=is_stranger, is_followed=is_followed)
-        self._emit(
-            kinds.PoolConnectFailed(
-                cluster=self._cluster.topology.cluster,
-                role=slot.side.role,
-                instance=slot.instance,
-                error=f"{type(error).__name__}: {sentence_of(error)}",
-                is_final=final,
-            )
-        )
+        self._telling.connect_failed(slot, error, is_final=final, has_reached=self._parts.seeker.has_reached)
         self.carry_out(self._books.failed(slot, self._now, is_final=final))
         if slot.side.waiting:
             side, share = slot.side, slot.share

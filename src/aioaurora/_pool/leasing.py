@@ -82,6 +82,11 @@ class Leases(Units):
         return self._seeker.has_reached
 
     @property
+    def failure(self) -> BaseException | None:
+        """Why the last connect of the default role failed; None: it did not."""
+        return self._hands.failures[self._books.default_side.role]
+
+    @property
     def searching_for_s(self) -> float:
         """For how many seconds the writer has been sought; 0 when it is not."""
         return self._hands.searching_for_s

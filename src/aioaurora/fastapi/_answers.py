@@ -85,7 +85,7 @@ def answer_to(error: BaseException) -> Answer | None:
         case AioauroraError(retryable=True) if outcome is None:
             return _TOO_LATE
         case AioauroraError(retryable=True):
-            detail = "the database went away; nothing was done"
+            detail = "the connection to the database was lost; nothing was done"
             return Answer(status=503, detail=detail, retry_after_s=_SOON_S, outcome=outcome)
         case err.OperationalError() if scope_of(errno_of(error) or 0) in _NOT_LET_IN:
             return Answer(status=503, detail="the database cannot be reached", retry_after_s=_SOON_S)

@@ -8,6 +8,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from aioaurora._core.options import seconds
+from aioaurora._core.verdict import errno_of
+from aioaurora._io.driver import sentence_of
 from aioaurora.errors import Role
 from aioaurora.fastapi._service import services_of
 
@@ -34,7 +36,8 @@ def health_routes(
     Args:
         prefix: Path before "/live" and "/ready".
         unready_after: Seconds of a search for the writer after which the application is not ready; None: never.
-        details: Show the writer's id and the pool's numbers to whoever asks.
+        details: Show the writer's id, the pool's numbers and the sentence of what keeps it from its cluster to whoever
+            asks.
     """
     patience_s = None if unready_after is None else seconds("unready_after", unready_after)
 
@@ -59,7 +62,15 @@ def _look(service: Service, patience_s: float | None, *, details: bool) -> dict[
         status = "not reached yet"
     elif patience_s is not None and sought_s >= patience_s and pool.default_role is not Role.READER:
         status = "no writer"
-    return {"status": status} | (_details(pool, sought_s) if details else {})
+    reason = _reason(pool.failure, details=details) if status == "not reached yet" and pool.failure is not None else {}
+    return {"status": status} | reason | (_details(pool, sought_s) if details else {})
+
+
+def _reason(error: BaseException, *, details: bool) -> dict[str, str]:
+    """Say why the cluster was not reached; its sentence may name hosts and users."""
+    number = errno_of(error)
+    what = type(error).__name__ if number is None else f"{type(error).__name__} {number}"
+    return {"reason": f"{what}: {sentence_of(error)}" if details else what}
 
 
 def _details(pool: Pool, sought_s: float) -> dict[str, Any]:

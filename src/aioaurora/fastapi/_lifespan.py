@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints, overload
 
-from aioaurora._core.options import seconds
+from aioaurora._core.keywords import ALIASES, INSTEAD
+from aioaurora._core.options import refuse_unknown, seconds
+from aioaurora.config import KINDS
 from aioaurora.environment import from_env
 from aioaurora.errors import ConfigurationError
 from aioaurora.fastapi._service import DEFAULT_NAME, SERVICES, Service, state_of
 from aioaurora.fastapi._sigterm import told_of_sigterm
 from aioaurora.making import create_pool
+from aioaurora.pool_config import PoolConfig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from aioaurora.fastapi._service import AuroraState
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 # Behind a load balancer a quick 503 is worth more than a long wait: clients, and other instances of the application,
 # need not all pile up behind one writer that is gone.
 _GIVE_UP_AFTER_S = 5.0
+_PLACES = ("cluster", "host", "unix_socket", "read_default_file")  # Each says where the database is.
+_OWN = ("name", "within", "env_prefix", "drain_timeout", "drain_delay")
 
 
 @overload
@@ -78,6 +83,7 @@ def aurora_lifespan(
     Raises:
         ConfigurationError: Something cannot work; the rest is said when the application starts.
     """
+    refuse_unknown(options, {*KINDS, *ALIASES, *get_type_hints(PoolConfig), "cluster", *_OWN}, instead=INSTEAD)
     drain_s = seconds("drain_timeout", drain_timeout, may_be_zero=True)
     delay_s = seconds("drain_delay", drain_delay, may_be_zero=True)
     if not name.isidentifier() or name == SERVICES:
@@ -85,14 +91,22 @@ def aurora_lifespan(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
-        said = from_env(*args, prefix=env_prefix, **options)
-        if said.get("cluster") is None:  # Else it says how long to wait.
-            said.setdefault("give_up_waiting_after", _GIVE_UP_AFTER_S)
-        service = Service(name, await create_pool(**said), drain_s=drain_s)
+        pool = await create_pool(**_said(args, options, env_prefix))
+        service = Service(name, pool, drain_s=drain_s)
         async with _serving(service, delay_s), within(app) if within else contextlib.nullcontext() as inner:
             yield state_of(service, inner or {})
 
     return lifespan
+
+
+def _said(args: tuple[Any, ...], options: Mapping[str, Any], env_prefix: str | None) -> dict[str, Any]:
+    """Give the keywords of the pool, those of the environment too, which is read when the application starts."""
+    said = from_env(*args, prefix=env_prefix, **options)
+    if env_prefix is not None and said.keys().isdisjoint(_PLACES):
+        raise ConfigurationError(f"no host: pass a URL, or set {env_prefix}URL")
+    if said.get("cluster") is None:  # Else it says how long to wait.
+        said.setdefault("give_up_waiting_after", _GIVE_UP_AFTER_S)
+    return said
 
 
 @contextlib.asynccontextmanager

@@ -107,6 +107,9 @@ class Telemetry:
         unique = name if name not in taken else next(each for each in numbered if each not in taken)
         _adopt((slot.connection for slot in pool._books.slots), pool.cluster._kind)
         labels: Labels = {POOL: unique, CLUSTER: pool.cluster.topology.cluster}
+        kind = pool.cluster._kind
+        if pool._owns_cluster and issubclass(kind, WatchedConnection):  # Else it may be any pool's connection.
+            kind.pool_labels = labels
         pool.__class__ = type("Pool", (WatchedPool,), {"recorder": self._recorder, "pool_labels": labels})
         self._readings.pools = (*others, SeenPool(weakref.ref(pool), labels))
 

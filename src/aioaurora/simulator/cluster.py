@@ -54,6 +54,9 @@ class SimulatedCluster(Faults):
             has. A server that runs already is left without what was made, and with what was there.
         port: Of all instances; None: any that is free.
         reader_only: Have no writer, as a global database's secondary cluster.
+        server_version: What instances call themselves: by default the MySQL of Aurora 3.08, whatever the engine is.
+            For clients that write SQL by the version: "10.11.6-MariaDB" lets SQLAlchemy write what the engine "mariadb"
+            knows.
         seed: Kept for those who draw faults by chance.
     """
 
@@ -76,12 +79,14 @@ class SimulatedCluster(Faults):
         database: str | None = None,
         port: int | None = None,
         reader_only: bool = False,
+        server_version: str = "8.0.39",
         seed: int | None = None,
     ) -> None:
         names = Names(name, TLS_SUFFIX if tls else PLAIN_SUFFIX)
         made = _made_engine(engine, dsn)
+        accounts, encrypted_only = {user: Account(password, auth)}, tls == "required"
         super().__init__(
-            ClusterCore(made, names, {user: Account(password, auth)}, auth, encrypted_only=tls == "required")
+            ClusterCore(made, names, accounts, auth, version=server_version, encrypted_only=encrypted_only)
         )
         self._is_guest = made.name == "dsn"
         self.database = database or (f"shop_{self._core.mark}" if self._is_guest else "shop")
@@ -206,9 +211,15 @@ class SimulatedCluster(Faults):
 
     @property
     def url(self) -> str:
-        """The cluster endpoint as a URL, password included."""
+        """The cluster endpoint as a URL, with the password and all that `aioaurora` needs to find the simulated names.
+
+        The same as `connect_options`. What stands before the "?" is for other clients, once they know the names.
+        """
         user, password = (urllib.parse.quote(text, safe="") for text in (self.user, self.password))
-        return f"mysql://{user}:{password}@{self.endpoint}:{self.port}/{self.database}"
+        said = {"nameservers": ",".join(self.nameservers), "instance_pattern": self.instance_pattern}
+        said |= {"ssl": self.ca_file} if self.ca_file is not None else {}
+        query = urllib.parse.urlencode(said, safe=":,/")
+        return f"mysql://{user}:{password}@{self.endpoint}:{self.port}/{self.database}?{query}"
 
     def connect_options(self) -> dict[str, Any]:
         """Return the keywords with which `aioaurora.connect` and `Cluster` reach the cluster endpoint."""
@@ -255,6 +266,8 @@ class SimulatedCluster(Faults):
 def _made_engine(name: EngineName, dsn: str | None) -> Engine:
     if name == "auto":
         name = "dsn" if dsn else "mariadb" if mariadbd_path() else "memory"
+    if dsn and name != "dsn":
+        raise SimulatorError(f"the engine {name!r} uses no dsn: leave one of them out, or say engine='dsn'")
     match name:
         case "mariadb":
             return MariadbEngine()

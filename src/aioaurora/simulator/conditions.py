@@ -142,6 +142,7 @@ class State:
         label: First label of its endpoint's name; differs from `id` after a blue/green switchover.
         number: `@@server_id`.
         schema: The engine's schema that holds its view of the cluster.
+        version: What `VERSION()` and its greeting say.
         role: What it truly is.
         is_up: Whether it serves; a silenced or stopped one does not.
         knocks: The newest handshakes that are over.
@@ -153,6 +154,7 @@ class State:
     schema: str
     address: str
     port: int
+    version: str
     role: Role
     is_up: bool = False
     conditions: Conditions = field(default_factory=Conditions)

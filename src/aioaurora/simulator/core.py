@@ -60,6 +60,7 @@ class ClusterCore:
         accounts: dict[str, Account],
         default_plugin: Plugin,
         *,
+        version: str,
         encrypted_only: bool,
     ) -> None:
         self.engine, self.names, self.accounts, self.encrypted_only = engine, names, accounts, encrypted_only
@@ -74,6 +75,7 @@ class ClusterCore:
         self.views = Views(self.control)
         self.authority: Authority | None = None
         self._default_plugin: Plugin = default_plugin
+        self._version = version
         self._number = 0
 
     # --- who is who -------------------------------------------------------------------------------------------------
@@ -126,6 +128,7 @@ class ClusterCore:
             schema=f"aurora_{self.mark}_{self._number}",
             address=address,
             port=port,
+            version=self._version,
             role=role,
         )
         made = Server(

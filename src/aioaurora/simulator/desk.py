@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from aioaurora.simulator.login import Account
 
 WRITER_MARK = b"/* writer */"
-AURORA_VERSION, MYSQL_VERSION = "3.08.0", "8.0.39"
+AURORA_VERSION = "3.08.0"
 # MySQL's COM_RESET_CONNECTION forgets the session's character set (bugs 97633, 85185); MariaDB's keeps it.
 _GLOBAL_CHARACTERS = (
     "SET character_set_client = @@global.character_set_client, "
@@ -171,7 +171,7 @@ class StatementDesk:
                 schema=state.schema,
                 number=state.number,
                 port=state.port,
-                version=MYSQL_VERSION,
+                version=state.version,
                 aurora_version=AURORA_VERSION,
                 innodb_read_only=state.role is Role.READER,
                 read_only=state.is_read_only,

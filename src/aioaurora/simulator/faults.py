@@ -102,7 +102,11 @@ class Faults(Members):
         await self._core.undo(ended.fall(ENDINGS[mode], accepts=accepts), ended.id)
 
     async def patch(self, instance: str | None = None, *, silent_for: float = 2.0) -> None:
-        """Patch without downtime: sessions are silent for a while and go on, their transactions are undone."""
+        """Patch without downtime: sessions are silent for a while and go on, their transactions are undone.
+
+        A statement that runs on beyond half of `silent_for` is ended with error 1317. This is the simulator's own way:
+        what Aurora does to such a statement nobody has seen.
+        """
         refuse_bad_seconds(silent_for=silent_for)
         patching = self._noted("patch", instance, silent_for=silent_for)
         await self._under_way(patched(self._core, patching, silent_for=silent_for))
@@ -118,7 +122,12 @@ class Faults(Members):
         self._noted("refuse", instance).stop_listening()
 
     async def half_open(self, instance: str | None = None) -> None:
-        """Forget the existing connections without a word; new ones are fine."""
+        """Forget the existing connections without a word; new ones are fine.
+
+        The kernel goes on acknowledging what is sent, as it is the same machine's: neither TCP's keepalive nor
+        `tcp_user_timeout` ends such a connection here, as they would one that a firewall has forgotten. A statement on
+        it waits until its caller's own time-out.
+        """
         forgetful = self._noted("half_open", instance)
         await self._core.undo(forgetful.drop(Ending.SILENCE), forgetful.id)
 

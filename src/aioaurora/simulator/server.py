@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aioaurora.simulator.conditions import Conditions, Knock
-from aioaurora.simulator.desk import MYSQL_VERSION, StatementDesk, Storage
+from aioaurora.simulator.desk import StatementDesk, Storage
 from aioaurora.simulator.instance import SimulatedInstance
 from aioaurora.simulator.login import Handshake
 from aioaurora.simulator.relay import Ending, Front
@@ -42,8 +42,6 @@ class Server(SimulatedInstance):
     desk: StatementDesk
     engine: Engine
 
-    version = MYSQL_VERSION
-
     def __init__(
         self,
         state: State,
@@ -58,6 +56,7 @@ class Server(SimulatedInstance):
         self.desk = StatementDesk(state, is_mariadb=engine.is_mariadb, accounts=accounts, storage=storage)
         super().__init__(state, host=host, connections=self.desk.fronts)
         self.engine, self.accounts, self.default_plugin = engine, accounts, default_plugin
+        self.version: str = state.version
         self.tls: ssl.SSLContext | None = None
         self.sha2_cache: set[str] = set()
         self._encrypted_only = encrypted_only

@@ -17,6 +17,7 @@ def banner(sim: SimulatedCluster) -> Iterator[str]:
     yield f"cluster {sim.name!r} on the engine {sim.engine}, name server {nameserver}"
     yield from status(sim)
     yield ""
+    yield "url:      " + shlex.quote(sim.url)
     yield "python:   " + python_line(sim)
     yield "mariadb:  " + client_line(sim)
     yield ""
@@ -25,11 +26,7 @@ def banner(sim: SimulatedCluster) -> Iterator[str]:
 
 def python_line(sim: SimulatedCluster) -> str:
     """Return the call that connects through the driver."""
-    options: dict[str, object] = {"nameservers": sim.nameservers, "instance_pattern": sim.instance_pattern}
-    if sim.ca_file is not None:
-        options["ssl"] = sim.ca_file
-    keywords = "".join(f", {name}={value!r}" for name, value in options.items())
-    return f"connection = await aioaurora.connect({sim.url!r}{keywords})"
+    return f"connection = await aioaurora.connect({sim.url!r})"
 
 
 def client_line(sim: SimulatedCluster) -> str:
