@@ -1030,7 +1030,6 @@ async def test_a_commit_of_one_statement_whose_answer_is_lost_is_not_repeated(si
         assert await held(sim) == [1]
 
 
-@pytest.mark.xfail(reason="one-statement calls have no guard where autocommit is off: found by the battery, seed 10")
 async def test_one_statement_that_patching_undoes_before_its_commit_is_not_reported_done(sim, monkeypatch):
     """Case 52: the OK to a COMMIT proves nothing if the transaction was gone before it."""
     async with pooled(sim, monkeypatch, autocommit=False) as pool:
@@ -1039,9 +1038,9 @@ async def test_one_statement_that_patching_undoes_before_its_commit_is_not_repor
         await asyncio.sleep(0.1)
         await sim.patch(silent_for=1.0)
 
-        with contextlib.suppress(errors.TransactionLost):
-            await executing
-            assert await held(sim) == [1]
+        await executing
+
+        assert await held(sim) == [1]
 
 
 async def test_what_does_no_harm_twice_is_repeated_if_the_caller_says_so(sim, pool):

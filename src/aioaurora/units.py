@@ -7,9 +7,9 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from aioaurora._core.traces import MAY_HAVE_COMMITTED, READ, WROTE
+from aioaurora._core.traces import ENDED, MAY_HAVE_COMMITTED, READ, WROTE, traces_of
 from aioaurora._io.attempting import Attempting
-from aioaurora.errors import AioauroraError, ConnectionLost, Outcome, Role, WriterDemoted
+from aioaurora.errors import AioauroraError, ConnectionLost, Outcome, Role, TransactionLost, WriterDemoted
 from aioaurora.retrying import Attempts, GoingOn, Options, run_unit, transactional_on
 from aioaurora.waiting import Lender
 
@@ -170,24 +170,30 @@ class _Statement:
         self._lender, self._sql, self._args, self._role = lender, sql, args, role
         self._idempotent = idempotent
         self._loop = asyncio.get_running_loop()
-        self._attempts, self._only_read = 0, False
+        self._attempts, self._only_read, self._has_begun = 0, False, False
 
     async def done(self, take: Callable[[Any], Awaitable[T]]) -> T:
         """Run it, and commit it; gives what `take` takes of it."""
-        self._attempts, self._only_read = self._attempts + 1, False
+        self._attempts, self._only_read, self._has_begun = self._attempts + 1, False, False
         left_s = max(self.deadline - self._loop.time(), 0.001)
         with GoingOn(self._lender) if self._attempts > 1 else contextlib.nullcontext():
             connection = await self._lender.acquire(role=self._role, timeout=left_s)
         # The writer may stand in for a reader, on which nothing could have been written either.
         is_for_reading = connection.role is Role.READER or self._role == Role.READER
+        is_guarded = not is_for_reading and not connection.get_autocommit() and _only_writes(self._sql)
         try:
+            if is_guarded:
+                await connection.begin_guarded(isolation=None, read_only=False)
+            self._has_begun = True
             cursor: Any
             async with connection.cursor() as cursor:
                 await cursor.execute(self._sql, self._args)
                 result = await take(cursor)
                 while await cursor.nextset():
                     pass  # One of several statements in it may have failed.
-            if connection.is_in_transaction and not (is_for_reading and _has_only_read(connection)):
+            if is_guarded:
+                await connection.end_guarded()
+            elif connection.is_in_transaction and not (is_for_reading and _has_only_read(connection)):
                 await connection.commit()  # On a reader, too: it may have forwarded a write.
         finally:
             self._only_read = is_for_reading and _has_only_read(connection)
@@ -200,7 +206,13 @@ class _Statement:
             return False
         if isinstance(error, ConnectionLost) and (self._only_read or self._idempotent):
             return True
-        return error.retryable and (error.outcome in _NOT_DONE or isinstance(error, WriterDemoted))
+        is_undone = error.outcome in _NOT_DONE or isinstance(error, TransactionLost | WriterDemoted)
+        return error.retryable and (is_undone or not self._has_begun)
+
+
+def _only_writes(sql: str) -> bool:
+    """Tell whether a text surely ends no transaction, and writes: patching must not undo it before its COMMIT."""
+    return traces_of(sql.encode(errors="replace")) & (WROTE | MAY_HAVE_COMMITTED | ENDED) == WROTE
 
 
 def _has_only_read(connection: Connection) -> bool:
