@@ -305,7 +305,7 @@ async def test_what_a_unit_reports_is_what_the_engine_holds(sim, way, request):
 LOST = {
     "executed, answer lost": (loses("INSERT", executed=True), 1, "INSERT INTO t VALUES (%s, 1, 1, '')"),
     "never executed": (loses("INSERT", executed=False), 0, "INSERT INTO t VALUES (%s, 1, 1, '')"),
-    "crashed while executing": (later(after(0.03), crashes), 0, "INSERT INTO t SELECT %s, 1, 1, SLEEP(0.1)"),
+    "crashed while executing": (later(after(0.03), crashes), 0, "INSERT INTO t SELECT %s, 1, 1, SLEEP(2)"),
 }
 
 
