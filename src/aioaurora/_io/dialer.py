@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from pymysql import err
 
-from aioaurora._core.backoff import Ramp
+from aioaurora._core.backoff import Ramp, dispersed
 from aioaurora._core.endpoint import without_green_suffix
 from aioaurora._core.observation import PLAIN_ROLE_QUERY, ROLE_QUERY, UNKNOWN_VARIABLE
-from aioaurora._core.verdict import Scope, errno_of, scope_of
 from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Place, closed
 from aioaurora._io.driver import CANNOT_CONNECT, NOT_MYSQL, SERVER_LOST, sentence_of
 from aioaurora._io.kernel import KeepAlive
@@ -28,7 +28,7 @@ from aioaurora._io.wire import OutOfStep, ServerLost
 from aioaurora.errors import ConnectTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from aioaurora.config import Config
     from aioaurora.credentials import CredentialCache, Credentials
@@ -90,20 +90,36 @@ class Dialer:
             program_name="aioaurora monitor",
         )
 
-    def start(self, place: Place, build: Callable[..., S], *, deadline: float = math.inf) -> Dial[S]:
-        """Start to dial, past the limit of connects at a time; it takes `connect_timeout` at most."""
+    def start(
+        self, place: Place, build: Callable[..., S], *, deadline: float = math.inf, is_patient: bool = False
+    ) -> Dial[S]:
+        """Start to dial, past the limit of connects at a time; it takes `connect_timeout` at most.
+
+        One that `is_patient`, because nobody else will do, may stand in line for the log-in for `stall_timeout`.
+        """
         if self._is_closed:
             raise closed(place.host)
         loop = asyncio.get_running_loop()
         full = loop.time() + self._config.connect_timeout
-        dial: Dial[S] = Dial(place, min(deadline, full), is_hurried=deadline < full)
+        patient_until = min(deadline, loop.time() + self._config.stall_timeout) if is_patient else -math.inf
+        dial: Dial[S] = Dial(place, min(deadline, full), is_hurried=deadline < full, patient_until=patient_until)
         dial.task = loop.create_task(self._bounded(dial, build), name=f"aioaurora dial {place}")
         self._tasks.add(dial.task)
         dial.task.add_done_callback(self._tasks.discard)
         return dial
 
-    async def in_turn(self, place: Place, build: Callable[..., S], *, deadline: float) -> Dial[S]:
+    async def in_turn(
+        self,
+        place: Place,
+        build: Callable[..., S],
+        *,
+        deadline: float,
+        dial_by: float | None = None,
+        is_patient: bool = False,
+    ) -> Dial[S]:
         """Start to dial when it is this one's turn, which lasts as long as the dial itself.
+
+        The turn must come by `deadline`, and the dial end by `dial_by`; None: by the deadline, too.
 
         Raises:
             ConnectTimeout: The turn did not come by the deadline.
@@ -120,13 +136,25 @@ class Dialer:
             except TimeoutError:
                 raise ConnectTimeout(place.host, phase="its turn", waited_s=loop.time() - asked_at) from None
         try:
-            dial = self.start(place, build, deadline=deadline)
+            dial_by = deadline if dial_by is None else dial_by
+            dial = self.start(place, build, deadline=dial_by, is_patient=is_patient)
         except BaseException:
             limiter.release_on_behalf_of(ticket)
             raise
         dial.task.add_done_callback(lambda _: limiter.release_on_behalf_of(ticket))
         dial.task.add_done_callback(lambda _: self._learn(dial))
         return dial
+
+    async def leads_to_one_of(self, place: Place, others: Iterable[Place]) -> bool:
+        """Tell whether a name leads, as of now, only to where others lead that were dialled: then it need not be.
+
+        Raises:
+            ResolveError: Nobody could say where it leads.
+        """
+        deadline = asyncio.get_running_loop().time() + self._config.connect_timeout
+        addresses = await self._resolver.resolve(place.host, place.port, deadline=deadline)
+        known = {(each, other.port) for other in others for each in self._resolver.last_known(other.host)}
+        return all((address, place.port) in known for address in addresses)
 
     @contextlib.contextmanager
     def aimed_at(self, place: Place) -> Iterator[None]:
@@ -174,19 +202,27 @@ class Dialer:
         if error is None:
             took_s = asyncio.get_running_loop().time() - dial.started_at
             self._set_ramp(dial.place, ramp.after_success(took_s))
-        elif scope_of(errno_of(error) or 0) is Scope.ADMISSION or (
-            isinstance(error, ConnectTimeout) and dial.blames(error)
-        ):
-            self._set_ramp(dial.place, ramp.after_strain())
+        elif dial.strains(error):
+            now = asyncio.get_running_loop().time()
+            self._set_ramp(dial.place, ramp.after_strain(began_at=dial.started_at, now=now))
 
     def _ramp(self, place: Place) -> Ramp:
         return self._ramps.get(place) or Ramp(self._config.max_connecting, self._config.max_connecting)
 
     def _set_ramp(self, place: Place, ramp: Ramp) -> None:
-        self._ramps[place] = ramp
+        before, self._ramps[place] = self._ramps.get(place), ramp
         limiter = self._limiter(place)
-        if limiter.total_tokens != ramp.allowed:
+        if not ramp.pause_s:
             limiter.total_tokens = ramp.allowed
+        elif before is None or ramp.strained_at > before.strained_at:
+            limiter.total_tokens = 0
+            pause_s = dispersed(ramp.pause_s, random.random())  # noqa: S311 - no secret.
+            asyncio.get_running_loop().call_later(pause_s, self._go_on, place, ramp)
+
+    def _go_on(self, place: Place, ramp: Ramp) -> None:
+        """Trust an instance with a connect again that was left alone; not if its pause was begun anew."""
+        if self._ramps.get(place) is ramp and place in self._limiters:
+            self._limiters[place].total_tokens = ramp.allowed
 
     def _limiter(self, place: Place) -> anyio.CapacityLimiter:
         if place not in self._limiters:
@@ -195,7 +231,7 @@ class Dialer:
 
     async def _bounded(self, dial: Dial[S], build: Callable[..., S]) -> Dialled[S]:
         loop = asyncio.get_running_loop()
-        timer = loop.call_at(dial.deadline, dial.expire)
+        timer = loop.call_at(dial.deadline, dial.expire)  # Which comes again as long as it stands in line.
         try:
             return await self._run(dial, build)
         except asyncio.CancelledError:

@@ -99,7 +99,7 @@ class Monitor:
         self._closing = asyncio.Event()
         self._group: anyio.abc.TaskGroup | None = None
         self._searched_at = -UNSETTLED_FOR_S
-        self._lookout = Lookout(dialer, tell=self.tell, topology=lambda: self.topology)
+        self._lookout = Lookout(dialer, tell=self.tell, topology=lambda: self.topology, chance=chance)
         self._root = self._begun()
 
     # --- what others ask and tell ------------------------------------------------------------------------------
@@ -199,10 +199,11 @@ class Monitor:
                 sought_s = self._loop.time() - since
                 chance = self._chance()
                 return Pace(
-                    role_every=jittered(role_pause(sought_s), chance),
+                    role_every=jittered(role_pause(sought_s, config.search_interval), chance),
                     view_every=ROWS_WHILE_SEARCHING_EVERY_S,
                     redial_every=jittered(redial_pause(sought_s, config.search_interval), chance),
                     dials=config.max_connecting,
+                    chance=chance,
                 )
             case ReaderOnly():
                 every = _READER_ONLY_PAUSE_S

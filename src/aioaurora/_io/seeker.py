@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -193,7 +194,13 @@ class Seeker:
         dial: Dial[S] | None = None
         try:
             with self._dialer.aimed_at(place):
-                dial = await self._dialer.in_turn(place, build, deadline=request.deadline)
+                dial = await self._dialer.in_turn(
+                    place,
+                    build,
+                    deadline=request.deadline,
+                    dial_by=math.inf if request.is_modest else None,  # A pool's has its own limit, and no hurry.
+                    is_patient=choice is not None and choice.role is Role.WRITER,
+                )
                 return await dial.wait()
         except (err.MySQLError, OSError) as error:
             if choice is not None and dial is not None:
