@@ -137,7 +137,13 @@ def test_ramp_grows_by_one_on_slow_success():
     """Slow is what far away always is: it shows less room than quick does, and else it stayed at one for ever."""
     ramp = Ramp.cautious(4)
 
-    slow = ramp.after_success(0.26).after_success(9.0)
+    slow = ramp.after_success(0.26).after_success(1.0)
 
     assert slow.allowed == 3
-    assert slow.after_success(9.0).after_success(9.0).allowed == 4
+    assert slow.after_success(1.0).after_success(1.0).allowed == 4
+
+
+def test_ramp_halves_where_a_connect_stood_in_line():
+    """Others stand in it, too: more of ours make it longer."""
+    assert Ramp(4, 4).after_success(1.1).allowed == 2
+    assert Ramp(1, 4).after_success(9.0).allowed == 1

@@ -17,6 +17,7 @@ class Seen:
         questions: Questions of monitors for the role, with rows or without.
         look_ups: Packets to DNS, by host.
         found: When each process had the writer's own word.
+        served: When each process had its first connection to the new writer.
         opened: When each connection to the writer that was asked for was open.
         wasted: Log-ins that the server worked on for nobody.
     """
@@ -26,6 +27,7 @@ class Seen:
     questions: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     look_ups: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     found: list[float] = field(default_factory=list)
+    served: list[float] = field(default_factory=list)
     opened: list[float] = field(default_factory=list)
     wasted: Counter[str] = field(default_factory=Counter)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
 PACKETS_A_LOOK_UP = 2  # One for each family of addresses.
+BEFORE_S = 2.5  # What was seen so long before the promotion, or longer, is left out: the start of the fleet.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ async def failed_over(size: Size, monkeypatch: pytest.MonkeyPatch, **options: fl
     async with SimulatedCluster(3, engine="memory") as sim, contextlib.AsyncExitStack() as stack:
         seen = Seen()
         names(sim, monkeypatch)
-        _note_all(seen, monkeypatch)
+        note_all(seen, monkeypatch)
         pools = [
             await stack.enter_async_context(
                 aioaurora.create_pool(
@@ -70,7 +71,7 @@ async def failed_over(size: Size, monkeypatch: pytest.MonkeyPatch, **options: fl
         await asyncio.wait(wanting)
         for instance in sim.instances.values():
             seen.log_ins[instance.id] += [knock.began_at for knock in instance.knocks]
-        return _since(promoted_at, seen)
+        return _between(promoted_at - BEFORE_S, asyncio.get_running_loop().time(), promoted_at, seen)
 
 
 async def _held(pool: aioaurora.Pool, lasting: float) -> None:
@@ -78,16 +79,24 @@ async def _held(pool: aioaurora.Pool, lasting: float) -> None:
 
 
 def _listener(seen: Seen):
+    is_over = False
+
     def listen(event):
+        nonlocal is_over
         if isinstance(event, ConnectionOpened):
             seen.opened.append(asyncio.get_running_loop().time())
+            if is_over:
+                seen.served.append(seen.opened[-1])
+                is_over = False
         elif isinstance(event, FailoverFinished):
             seen.found.append(asyncio.get_running_loop().time())
+            is_over = True
 
     return listen
 
 
-def _note_all(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+def note_all(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Note from now on who is dialled and asked, by the first label of the name, and how often DNS is."""
     probe, start, ask = heartbeat.probe, Dialer.start, SimulatedNames.ask
 
     async def probed(session, **how):
@@ -107,10 +116,11 @@ def _note_all(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SimulatedNames, "ask", asked)
 
 
-def _since(at: float, seen: Seen) -> Seen:
+def _between(begin: float, end: float, zero: float, seen: Seen) -> Seen:
     for by_name in (seen.dials, seen.log_ins, seen.questions, seen.look_ups):
         for name, moments in by_name.items():
-            by_name[name] = sorted(moment - at for moment in moments)
-    seen.found = sorted(moment - at for moment in seen.found)
-    seen.opened = sorted(moment - at for moment in seen.opened if moment >= at)
+            by_name[name] = sorted(moment - zero for moment in moments if begin <= moment <= end)
+    seen.found = sorted(moment - zero for moment in seen.found)
+    seen.served = sorted(moment - zero for moment in seen.served)
+    seen.opened = sorted(moment - zero for moment in seen.opened if moment >= zero)
     return seen

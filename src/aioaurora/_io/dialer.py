@@ -91,17 +91,20 @@ class Dialer:
         )
 
     def start(
-        self, place: Place, build: Callable[..., S], *, deadline: float = math.inf, is_patient: bool = False
+        self, place: Place, build: Callable[..., S], *, deadline: float = math.inf, patience_s: float | None = None
     ) -> Dial[S]:
         """Start to dial, past the limit of connects at a time; it takes `connect_timeout` at most.
 
-        One that `is_patient`, because nobody else will do, may stand in line for the log-in for `stall_timeout`.
+        With patience, because nobody else will do, it may stand in line for the log-in for `stall_timeout`, and so many
+        seconds more.
         """
         if self._is_closed:
             raise closed(place.host)
         loop = asyncio.get_running_loop()
         full = loop.time() + self._config.connect_timeout
-        patient_until = min(deadline, loop.time() + self._config.stall_timeout) if is_patient else -math.inf
+        patient_until = -math.inf
+        if patience_s is not None:
+            patient_until = min(deadline, loop.time() + self._config.stall_timeout + patience_s)
         dial: Dial[S] = Dial(place, min(deadline, full), is_hurried=deadline < full, patient_until=patient_until)
         dial.task = loop.create_task(self._bounded(dial, build), name=f"aioaurora dial {place}")
         self._tasks.add(dial.task)
@@ -137,7 +140,8 @@ class Dialer:
                 raise ConnectTimeout(place.host, phase="its turn", waited_s=loop.time() - asked_at) from None
         try:
             dial_by = deadline if dial_by is None else dial_by
-            dial = self.start(place, build, deadline=dial_by, is_patient=is_patient)
+            patience_s = self._ramp(place).pause_s if is_patient else None
+            dial = self.start(place, build, deadline=dial_by, patience_s=patience_s)
         except BaseException:
             limiter.release_on_behalf_of(ticket)
             raise

@@ -75,8 +75,7 @@ class Heartbeat:
         self._session: Session | None = None
         self._nudged = asyncio.Event()
         self._beside: Dial[Session] | None = None
-        self._heard_at = 0.0
-        self._opened_at = 0.0
+        self._heard_at = self._opened_at = 0.0
         self._quiet: Quiet | None = None  # While it owes an answer, on whatever connection.
         self._view_due_at = 0.0
         self._relief_s = 0.0  # For how long it is left alone that could not let us in.
@@ -166,7 +165,8 @@ class Heartbeat:
         quiet.woken(self._loop.time(), due)
 
     def _start_dial(self) -> Dial[Session]:
-        return self._dialer.start(Place(self.instance.host, self.instance.port), self._dialer.bare, is_patient=True)
+        place = Place(self.instance.host, self.instance.port)
+        return self._dialer.start(place, self._dialer.bare, patience_s=self._relief_s)
 
     def _harvest(self, dials: Dials, ended: list[Dial[Session]]) -> bool:
         """Take the first open session; says whether there is none and a dial failed."""
