@@ -111,10 +111,13 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure: `driver` against raw aiomysql, `pool` against its pool, `failover` against AWS's wrapper. Not in CI."""
+    """Measure: `driver` against raw aiomysql, `pool` against its pool, `failover` against AWS's wrapper; or `fleet`.
+
+    `fleet` reckons failovers of fleets, and writes docs/explanation/scale.md's figures. Not in CI.
+    """
     name, *rest = session.posargs or ["driver"]
     _install(session, "system" if name == "failover" else "tests")
-    session.run("python", f"tests/benchmarks/{name}.py", *rest)
+    session.run("python", f"tests/benchmarks/{name}.py", *rest, env={"PYTHONPATH": "."})
 
 
 @nox.session

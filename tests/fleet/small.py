@@ -65,17 +65,20 @@ async def failed_over(size: Size, monkeypatch: pytest.MonkeyPatch, **options: fl
         promoted_at = sim.timeline.of("promoted")[-1].at
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(size.lasting):
-                await asyncio.gather(*wanting)
+                while sum(at > promoted_at for at in seen.opened) < len(wanting):
+                    await asyncio.sleep(0.05)
+        for instance in sim.instances.values():
+            seen.log_ins[instance.id] += [knock.began_at for knock in instance.knocks]
+        seen = _between(promoted_at - BEFORE_S, asyncio.get_running_loop().time(), promoted_at, seen)
         for task in wanting:
             task.cancel()
         await asyncio.wait(wanting)
-        for instance in sim.instances.values():
-            seen.log_ins[instance.id] += [knock.began_at for knock in instance.knocks]
-        return _between(promoted_at - BEFORE_S, asyncio.get_running_loop().time(), promoted_at, seen)
+        return seen
 
 
 async def _held(pool: aioaurora.Pool, lasting: float) -> None:
-    await pool.acquire(timeout=lasting)
+    async with pool.acquire(timeout=lasting):
+        await asyncio.sleep(lasting)
 
 
 def _listener(seen: Seen):
@@ -117,10 +120,12 @@ def note_all(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _between(begin: float, end: float, zero: float, seen: Seen) -> Seen:
-    for by_name in (seen.dials, seen.log_ins, seen.questions, seen.look_ups):
-        for name, moments in by_name.items():
-            by_name[name] = sorted(moment - zero for moment in moments if begin <= moment <= end)
-    seen.found = sorted(moment - zero for moment in seen.found)
-    seen.served = sorted(moment - zero for moment in seen.served)
-    seen.opened = sorted(moment - zero for moment in seen.opened if moment >= zero)
-    return seen
+    """Give what was seen between two moments, on a clock that begins with the promotion."""
+    given = Seen()
+    for kind in ("dials", "log_ins", "questions", "look_ups"):
+        for name, moments in getattr(seen, kind).items():
+            getattr(given, kind)[name] = sorted(moment - zero for moment in moments if begin <= moment <= end)
+    given.found = sorted(moment - zero for moment in seen.found)
+    given.served = sorted(moment - zero for moment in seen.served)
+    given.opened = sorted(moment - zero for moment in seen.opened if moment >= zero)
+    return given
