@@ -147,3 +147,9 @@ def test_ramp_halves_where_a_connect_stood_in_line():
     """Others stand in it, too: more of ours make it longer."""
     assert Ramp(4, 4).after_success(1.1).allowed == 2
     assert Ramp(1, 4).after_success(9.0).allowed == 1
+
+
+def test_ramp_tells_a_line_from_distance():
+    """From another continent a connect takes two seconds always (case 62)."""
+    assert Ramp(2, 4).after_success(2.1, round_trip_s=0.3).allowed == 3
+    assert Ramp(2, 4).after_success(2.1, round_trip_s=0.01).allowed == 1

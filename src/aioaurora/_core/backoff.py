@@ -15,9 +15,9 @@ LOOKOUT_FIRST_S, LOOKOUT_SLOWEST_S = 1.0, 5.0
 OVERTAKEN_AFTER_S = 0.25
 # Who lets nobody in is left alone for longer each time: at most so long if it says so at once, and if it lets us wait.
 _RELIEF_MOST_S, _LONG_RELIEF_MOST_S = 5.0, 60.0
-# A connect that was this quick shows that there is room for twice as many at a time; one that was slower than what
-# distance explains stood in line.
-QUICK_CONNECT_S, SLOW_CONNECT_S = 0.25, 1.0
+# A connect that was this quick shows that there is room for twice as many at a time; one that was slower than this and
+# what distance explains stood in line. TCP, TLS, log-in and role check take six round trips, or eight.
+QUICK_CONNECT_S, SLOW_CONNECT_S, ROUND_TRIPS_A_CONNECT = 0.25, 1.0, 8
 
 
 def jittered(seconds: float, chance: float) -> float:
@@ -99,13 +99,13 @@ class Ramp:
         """Start with one, as after a failover."""
         return cls(1, most)
 
-    def after_success(self, took_s: float) -> Ramp:
+    def after_success(self, took_s: float, round_trip_s: float = 0.0) -> Ramp:
         """Double on quick success; add one on a slow one, which may merely come from far away; halve if it was a line.
 
         Others stand in it, too: with four for each of a thousand processes it is four times as long, and nobody is
         served sooner.
         """
-        if took_s > SLOW_CONNECT_S:
+        if took_s > SLOW_CONNECT_S + ROUND_TRIPS_A_CONNECT * round_trip_s:
             return replace(self, allowed=max(self.allowed // 2, 1), pause_s=0.0)
         more = self.allowed if took_s <= QUICK_CONNECT_S else 1
         return replace(self, allowed=min(self.allowed + more, self.most), pause_s=0.0)

@@ -204,8 +204,9 @@ class Dialer:
             return
         ramp, error = self._ramp(dial.place), dial.task.exception()
         if error is None:
-            took_s = asyncio.get_running_loop().time() - dial.started_at
-            self._set_ramp(dial.place, ramp.after_success(took_s))
+            took_s, signs = asyncio.get_running_loop().time() - dial.started_at, dial.task.result().session.signs()
+            round_trip_s = signs.least_round_trip_s if signs is not None else None
+            self._set_ramp(dial.place, ramp.after_success(took_s, round_trip_s or 0.0))
         elif dial.strains(error):
             now = asyncio.get_running_loop().time()
             self._set_ramp(dial.place, ramp.after_strain(began_at=dial.started_at, now=now))
