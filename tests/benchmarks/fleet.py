@@ -21,9 +21,10 @@ import looptime
 import pytest
 
 from tests.fleet.drawing import Axis, Line, drawn
-from tests.fleet.model import DEFAULTS, Fleet, Rules, foreseen
+from tests.fleet.model import foreseen
 from tests.fleet.seen import Seen, peak, when
 from tests.fleet.small import Size, failed_over
+from tests.fleet.world import DEFAULTS, Fleet, Rules
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs/explanation/scale.md"
 NO_LIMIT = 1e9

@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 
-from tests.fleet.model import DEFAULTS, Fleet, Rules, foreseen
+from tests.fleet.model import foreseen
 from tests.fleet.seen import peak, when
 from tests.fleet.small import Size, failed_over
+from tests.fleet.world import DEFAULTS, Fleet, Rules
 
 # Of moments, and of counts: dice fall differently, and some of what happens by the way is left out.
 MOMENTS, COUNTS = {"rel": 0.05, "abs": 0.1}, {"rel": 0.2, "abs": 15}
@@ -18,8 +19,8 @@ MOMENTS, COUNTS = {"rel": 0.05, "abs": 0.1}, {"rel": 0.2, "abs": 15}
 @pytest.mark.parametrize(
     "size",
     [
-        Size(processes=5, connections=1, logins_per_s=1.0),  # As 1,000 at 200 a second.
-        Size(processes=8, connections=3, logins_per_s=8.0),
+        Size(processes=4, connections=1, logins_per_s=0.8),  # As 1,000 at 200 a second.
+        Size(processes=6, connections=2, logins_per_s=6.0),
     ],
     ids=["crowded", "easy"],
 )
