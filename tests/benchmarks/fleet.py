@@ -107,7 +107,7 @@ KINDS = {
     "log-ins given up after `connect_timeout`": Rules(stands_in_line=False),
     "and tried again at once": PLAIN,
 }
-OF_RULES = Fleet(processes=2000, connections=5, lasting=180.0)
+OF_RULES = Fleet(processes=2000, connections=5, lasting=120.0)
 CURVE = (1, 10, 30, 100, 300, 1000, 3000, 10_000)
 CURVE_WITHOUT = (1, 10, 30, 100, 300, 600, 1000)
 
@@ -126,7 +126,7 @@ def cells() -> dict[str, tuple[Fleet, Rules]]:
         found[f"curve {processes}"] = on_curve(processes), Rules()
         found[f"set {processes}"] = set_for(on_curve(processes)), Rules()
     for processes in CURVE_WITHOUT:
-        found[f"without {processes}"] = dataclasses.replace(on_curve(processes), lasting=300.0), PLAIN
+        found[f"without {processes}"] = dataclasses.replace(on_curve(processes), lasting=120.0), PLAIN
     for name, rules in KINDS.items():
         found[f"rules {name}"] = OF_RULES, rules
     crowded = dataclasses.replace(on_curve(500), processes_per_host=500, promote_after=0.1)

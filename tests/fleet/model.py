@@ -151,7 +151,8 @@ class Asking:
 
     def dial(self) -> None:
         """Dial, once the address is known."""
-        if not self.process.is_searching or self.open_from < float("inf"):
+        most = 1 if self.world.rules.stands_in_line else self.world.fleet.config.max_connecting
+        if not self.process.is_searching or self.open_from < float("inf") or len(self._dials) >= most:
             return
         self.world.seen.dials[self._server.name].append(self.world.now)
         wait_s = self.process.waits_for_address(self.index)
@@ -179,7 +180,7 @@ class Asking:
         if world.rules.stands_in_line:
             patience_s = config.stall_timeout + self._relief_s
         world.at(world.now + patience_s, lambda: self._expire(log_in))
-        if not world.rules.stands_in_line and len(self._dials) < config.max_connecting:
+        if not world.rules.stands_in_line:
             world.at(world.now + backoff.OVERTAKEN_AFTER_S, self.dial)
 
     def _opened(self) -> None:
