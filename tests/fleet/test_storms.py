@@ -89,3 +89,15 @@ async def test_a_fleet_with_a_long_search_interval_asks_readers_no_more_often(si
         await asyncio.sleep(20.0)
 
         assert [9 <= len(seen.questions[name]) <= 14 for name in ("db-2", "db-3")] == [True, True]
+
+
+async def test_who_wants_a_reader_does_not_stand_in_line_while_another_has_room(sim, monkeypatch):
+    """He is sent on after `connect_timeout`, as ever."""
+    async with pooled(sim, monkeypatch, maxsize=4) as pool:
+        await sim.slow_logins(60.0, "db-2")
+
+        held = await asyncio.wait_for(asyncio.gather(*(pool.acquire(role="reader") for _ in range(3))), 4.0)
+
+        assert [connection.instance for connection in held] == ["db-3"] * 3
+        for connection in held:
+            pool.release(connection)
