@@ -107,7 +107,7 @@ KINDS = {
     "log-ins given up after `connect_timeout`": Rules(stands_in_line=False),
     "and tried again at once": PLAIN,
 }
-OF_RULES = Fleet(processes=2000, connections=5, lasting=120.0)
+OF_RULES = Fleet(processes=1000, connections=10, lasting=90.0)
 CURVE = (1, 10, 30, 100, 300, 1000, 3000, 10_000)
 CURVE_WITHOUT = (1, 10, 30, 100, 300, 600, 1000)
 
@@ -255,7 +255,7 @@ def curve(of: dict[str, Told]) -> str:
 def rate(of: dict[str, Told]) -> str:
     """Log-ins begun per second on the new writer, over time."""
     across = Axis(title="seconds since the promotion", least=0, most=SHOWN_S - 1, marks=(0, 10, 20, 30, 40, 50))
-    up = Axis(title="log-ins begun per second at the new writer", least=0, most=3000, marks=(0, 200, 1000, 2000, 3000))
+    up = Axis(title="log-ins begun per second at the new writer", least=0, most=1500, marks=(0, 200, 500, 1000, 1500))
     lines = [
         Line(
             name="tried again at once", colour="bad", is_dashed=True,
@@ -264,7 +264,7 @@ def rate(of: dict[str, Told]) -> str:
         Line(name="as it is", colour="good", points=list(enumerate(map(float, of["rules as it is"].series)))),
     ]  # fmt: skip
     return drawn(
-        "Two thousand processes: each logs in once in the first second; from then on no more begin than the writer"
+        "A thousand processes: each logs in once in the first second; from then on no more begin than the writer"
         " serves. Without the rules there are thousands a second, for ever.",
         across, up, lines,
     )  # fmt: skip
