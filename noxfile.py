@@ -120,12 +120,13 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure everything and write docs/reference/performance.md: 25 to 30 minutes, `-- --quick` seven. Not in CI.
 
-    `-- driver`, `pool`, `imports` or `failover` measures one part; `-- page` makes the page again.
+    `-- driver`, `pool`, `imports` or `failover` measures one part; `-- page` makes the page again. `-- fleet` reckons
+    failovers of fleets, and writes docs/explanation/scale.md's figures.
     """
-    parts = {"driver", "failover", "imports", "page", "pool"}
+    parts = {"driver", "failover", "fleet", "imports", "page", "pool"}
     name, *rest = session.posargs if set(session.posargs[:1]) & parts else ["whole", *session.posargs]
-    _install(session, "tests" if name in {"driver", "page"} else "system")
-    session.run("python", f"tests/benchmarks/{name}.py", *rest)
+    _install(session, "tests" if name in {"driver", "fleet", "page"} else "system")
+    session.run("python", f"tests/benchmarks/{name}.py", *rest, env={"PYTHONPATH": "."} if name == "fleet" else None)
 
 
 @nox.session
