@@ -63,11 +63,13 @@ def layers(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test all but `tests/system`; properties are searched for long on the oldest Python, and tried on the others.
 
-    The Pythons between the oldest and the newest are spared what stands on no event loop, and the simulator's own.
+    Fleets are reckoned on the oldest alone. The Pythons between the oldest and the newest are spared what stands on no
+    event loop, and the simulator's own.
     """
     _install(session, "tests")
     env = {} if session.python == PYTHONS[0] else {"AIOAURORA_HYPOTHESIS": "brief"}
-    spared = ["system"] + (["cli", "contract", "core", "simulator"] if session.python in PYTHONS[1:-1] else [])
+    spared = ["system"] + (["fleet"] if session.python != PYTHONS[0] else [])
+    spared += ["cli", "contract", "core", "simulator"] if session.python in PYTHONS[1:-1] else []
     if session.posargs:
         session.run("pytest", *session.posargs, env=env)
     else:

@@ -19,8 +19,8 @@ MOMENTS, COUNTS = {"rel": 0.05, "abs": 0.1}, {"rel": 0.2, "abs": 15}
 @pytest.mark.parametrize(
     "size",
     [
-        Size(processes=4, connections=1, logins_per_s=0.8),  # As 1,000 at 200 a second.
-        Size(processes=6, connections=2, logins_per_s=6.0),
+        Size(processes=3, connections=1, logins_per_s=0.6),  # As 1,000 at 200 a second.
+        Size(processes=4, connections=2, logins_per_s=4.0),
     ],
     ids=["crowded", "easy"],
 )

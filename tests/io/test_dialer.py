@@ -208,6 +208,8 @@ async def test_a_place_to_keep_stays_restrained():
     [
         ("tcp", None, InstanceLost),  # Nobody acknowledges.
         ("greeting", None, Late),  # Somebody does, and may be stalled (case 53).
+        ("tls", None, None),  # It lets in one after the other (case 26).
+        ("login", None, None),
         ("role check", None, Late),
         ("greeting", -0.1, Late),
         ("tcp", 1.0, None),  # It says something meanwhile: it is slow.

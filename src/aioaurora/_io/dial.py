@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 UNKNOWN_HOST = 2005
 # Phases after the greeting: a dial that got so far is not cut off.
 _GREETED = frozenset({"tls", "login", "role check", "ready"})
+# Those of them in which the server lets in one after the other; in the others it has let this one in.
+_LOGGING_IN = frozenset({"tls", "login"})
 # A dial that stands in line is looked after this often.
 _IN_LINE_FOR_S = 0.25
 # Phases before the instance itself is spoken to.
@@ -122,10 +124,11 @@ class Dial(Generic[S]):
         """Tell whether a failure is the instance's own, so that its connections are useless.
 
         Not a caller's haste, our own lateness (case 36), or a name that cannot be looked up (case 8); and who refuses a
-        log-in, or has greeted and has too many of them, is there (case 25).
+        log-in, or has greeted and has too many of them, is there (case 25). Who has let us in and then says nothing may
+        be stalled.
         """
         if isinstance(error, ConnectTimeout):
-            return self._has_taken_long(error) and error.phase not in _GREETED
+            return self._has_taken_long(error) and error.phase not in _LOGGING_IN
         errno = errno_of(error) or 0
         return errno != UNKNOWN_HOST and scope_of(errno) not in {Scope.ADMISSION, Scope.LOGIN}
 
@@ -134,6 +137,10 @@ class Dial(Generic[S]):
         if isinstance(error, ConnectTimeout):
             return self._has_taken_long(error)
         return scope_of(errno_of(error) or 0) is Scope.ADMISSION
+
+    def is_crowded_out(self, error: BaseException) -> bool:
+        """Tell whether that instance is there for sure: it has greeted, or says so."""
+        return self.strains(error) and not (isinstance(error, ConnectTimeout) and error.phase not in _GREETED)
 
     def _has_taken_long(self, error: ConnectTimeout) -> bool:
         """Tell whether it was the instance that the time went by with."""

@@ -192,8 +192,8 @@ class Heartbeat:
 
     def _tell_failed(self, dial: Dial[Session], error: Exception) -> bool:
         """Tell of an instance that refuses or hangs; says whether it refuses."""
-        took_s, strains = self._loop.time() - dial.started_at, dial.strains(error) and not dial.blames(error)
-        self._relief_s = relief(self._relief_s, took_s, self._around.pace().redial_every) if strains else 0.0
+        took_s, least_s = self._loop.time() - dial.started_at, self._around.pace().redial_every
+        self._relief_s = relief(self._relief_s, took_s, least_s) if dial.is_crowded_out(error) else 0.0
         news = dial.news(error, self.instance, heard_at=self._around.last_sign_of(self.instance.id))
         if news is not None:
             self._around.tell(news)
