@@ -1,6 +1,6 @@
 """Reckon failovers of fleets of any size, and write `docs/explanation/scale.md`'s tables and plots.
 
-`nox -s bench -- fleet` takes ten minutes; the figures come from the product's own rules and defaults, on virtual time,
+`nox -s bench -- fleet` takes five minutes; the figures come from the product's own rules and defaults, on virtual time,
 so that they are the same on every machine. `nox -s bench -- fleet small` does without the largest fleets, and writes
 nothing.
 """
