@@ -63,11 +63,13 @@ def layers(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test all but `tests/system`; properties are searched for long on the oldest Python, and tried on the others.
 
-    The Pythons between the oldest and the newest are spared what stands on no event loop, and the simulator's own.
+    Fleets are reckoned on the oldest alone. The Pythons between the oldest and the newest are spared what stands on no
+    event loop, and the simulator's own.
     """
     _install(session, "tests")
     env = {} if session.python == PYTHONS[0] else {"AIOAURORA_HYPOTHESIS": "brief"}
-    spared = ["system"] + (["cli", "contract", "core", "simulator"] if session.python in PYTHONS[1:-1] else [])
+    spared = ["system"] + (["fleet"] if session.python != PYTHONS[0] else [])
+    spared += ["cli", "contract", "core", "simulator"] if session.python in PYTHONS[1:-1] else []
     if session.posargs:
         session.run("pytest", *session.posargs, env=env)
     else:
@@ -120,12 +122,13 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure everything and write docs/reference/performance.md: 25 to 30 minutes, `-- --quick` seven. Not in CI.
 
-    `-- driver`, `pool`, `imports` or `failover` measures one part; `-- page` makes the page again.
+    `-- driver`, `pool`, `imports` or `failover` measures one part; `-- page` makes the page again. `-- fleet` reckons
+    failovers of fleets, and writes docs/explanation/scale.md's figures.
     """
-    parts = {"driver", "failover", "imports", "page", "pool"}
+    parts = {"driver", "failover", "fleet", "imports", "page", "pool"}
     name, *rest = session.posargs if set(session.posargs[:1]) & parts else ["whole", *session.posargs]
-    _install(session, "tests" if name in {"driver", "page"} else "system")
-    session.run("python", f"tests/benchmarks/{name}.py", *rest)
+    _install(session, "tests" if name in {"driver", "fleet", "page"} else "system")
+    session.run("python", f"tests/benchmarks/{name}.py", *rest, env={"PYTHONPATH": "."} if name == "fleet" else None)
 
 
 @nox.session

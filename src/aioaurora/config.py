@@ -61,7 +61,8 @@ class Config:
             tell by events what "on" would do. Default "on"; "off" for RDS Proxy and sockets.
         tls: Made from `ssl`.
         session: aiomysql's own options, as they were given.
-        connect_timeout: For one instance: DNS, TCP, TLS, log-in and role check together. Default 3.
+        connect_timeout: For one instance: DNS, TCP, TLS, log-in and role check together; a log-in to the writer that
+            stands in line may take up to `stall_timeout`. Default 3.
         acquire_timeout: From asking for a connection to holding it, a failover included. Default 30.
         refresh_interval: Between looks at the topology while nothing is wrong. Default 5.
         heartbeat_interval: Between questions to an instance in use. Default 1.
@@ -69,7 +70,7 @@ class Config:
         stall_timeout: Silence after which queries are aborted though the host acknowledges. Default 15.
         suspect_after: Lateness of a heartbeat's answer that starts the search; aborts nothing. Default 0.25.
         search_interval: Between dials of an instance that is lost or refuses, while the writer is sought; grows to 1
-            after the first minute. Default 0.1.
+            after the first minute. Nobody else is asked more often. Default 0.1.
         give_up_waiting_after: Of search, from then on new requests fail at once. Default None: they wait.
         max_connecting: Connects under way at once, for each instance, the heartbeats' own not counted; at most 100,000.
             Default 4.

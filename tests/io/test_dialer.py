@@ -139,15 +139,15 @@ async def test_a_place_is_forgotten_once_nobody_connects_there(dialer):
     """Its instance is no longer part of the cluster."""
     place = Place("db-1.test", 3306)
     dial = await begun(dialer, place)
-    dialer.keep(set())
-    were_kept = set(dialer._limiters)
+    dialer.turns.keep(set())
+    were_kept = set(dialer.turns._limiters)
 
     dial.leave()
     await asyncio.sleep(0.1)
-    dialer.keep(set())
+    dialer.turns.keep(set())
 
     assert were_kept == {place}
-    assert (dialer._limiters, dialer._ramps, dialer._aims) == ({}, {}, {})
+    assert (dialer.turns._limiters, dialer.turns._ramps, dialer.turns._aims) == ({}, {}, {})
 
 
 async def test_who_waits_is_sent_away_when_the_instance_is_no_longer_what_it_was(dialer):
@@ -159,7 +159,7 @@ async def test_who_waits_is_sent_away_when_the_instance_is_no_longer_what_it_was
 
     waiting = [asyncio.create_task(connected(to)) for to in (place, place, other)]
     await asyncio.sleep(0.1)
-    dialer.disperse(place)
+    dialer.turns.disperse(place)
     await asyncio.sleep(0.1)
     third = await asyncio.wait_for(begun(dialer, place), 1)
 
@@ -167,7 +167,7 @@ async def test_who_waits_is_sent_away_when_the_instance_is_no_longer_what_it_was
     assert third.task in dialer._tasks
     await dialer.close()
     await asyncio.wait(waiting[2:])
-    assert (dialer._aims, str(waiting[2].exception())) == ({}, str(closed(other.host)))
+    assert (dialer.turns._aims, str(waiting[2].exception())) == ({}, str(closed(other.host)))
 
 
 async def test_who_waits_for_a_turn_keeps_the_limit(dialer):
@@ -177,10 +177,10 @@ async def test_who_waits_for_a_turn_keeps_the_limit(dialer):
     second = asyncio.create_task(begun(dialer, place))
     await asyncio.sleep(0.1)
 
-    dialer.keep(set())
+    dialer.turns.keep(set())
     first.leave()
     await asyncio.sleep(0.1)
-    dialer.keep(set())
+    dialer.turns.keep(set())
     third = asyncio.create_task(begun(dialer, place))
     await asyncio.sleep(0.1)
 
@@ -193,11 +193,11 @@ async def test_a_place_to_keep_stays_restrained():
     """What was learned of an instance is true for as long as it is there."""
     place = Place("db-1.test", 3306)
     dialer = Dialer(from_kwargs(host="orders.test", max_connecting=4), None, CredentialCache(NO_PASSWORD))
-    dialer.restrain(place)
+    dialer.turns.restrain(place)
 
-    dialer.keep({place})
+    dialer.turns.keep({place})
 
-    assert dialer._limiters[place].total_tokens == 1
+    assert dialer.turns._limiters[place].total_tokens == 1
 
 
 # --- what a failure tells -------------------------------------------------------------------------------------------
@@ -208,6 +208,8 @@ async def test_a_place_to_keep_stays_restrained():
     [
         ("tcp", None, InstanceLost),  # Nobody acknowledges.
         ("greeting", None, Late),  # Somebody does, and may be stalled (case 53).
+        ("tls", None, None),  # It lets in one after the other (case 26).
+        ("login", None, None),
         ("role check", None, Late),
         ("greeting", -0.1, Late),
         ("tcp", 1.0, None),  # It says something meanwhile: it is slow.

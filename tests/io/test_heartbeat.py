@@ -58,7 +58,7 @@ class Dials:
     def __init__(self, opens):
         self.opens, self.lines, self.tasks = iter(opens), [], []
 
-    def start(self, place, _build):
+    def start(self, place, _build, **_how):
         """Begin to dial."""
         dial = Dial(place, 1e9, is_hurried=False)
 

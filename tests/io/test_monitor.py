@@ -71,7 +71,7 @@ async def test_instances_that_came_and_went_leave_nothing_behind(monitor, dialer
         monitor.tell(rows_of_the_writer(float(len(connections)), *names))
         for name in names:
             place = Place(f"{name}.{DOMAIN}", 3306)
-            dialer.restrain(place)
+            dialer.turns.restrain(place)
             connections.append(Application())
             monitor.hold(name, connections[-1])
             connections[-1].closed = True
@@ -80,19 +80,19 @@ async def test_instances_that_came_and_went_leave_nothing_behind(monitor, dialer
 
     assert [each.id for each in monitor.topology.instances] == ["db-0"]
     assert list(monitor._held) == []
-    assert dialer._limiters.keys() | dialer._ramps.keys() | dialer._aims.keys() == set()
+    assert dialer.turns._limiters.keys() | dialer.turns._ramps.keys() | dialer.turns._aims.keys() == set()
 
 
 async def test_who_is_in_the_topology_stays_restrained(monitor, dialer):
     """It was promoted a moment ago, whatever else comes and goes."""
     monitor.tell(rows_of_the_writer(0.0, "db-1"))
-    dialer.restrain(Place(f"db-0.{DOMAIN}", 3306))
+    dialer.turns.restrain(Place(f"db-0.{DOMAIN}", 3306))
 
     await asyncio.sleep(0.1)
     monitor.tell(rows_of_the_writer(1.0))
 
     assert [each.id for each in monitor.topology.instances] == ["db-0"]
-    assert dialer._limiters[Place(f"db-0.{DOMAIN}", 3306)].total_tokens == 1
+    assert dialer.turns._limiters[Place(f"db-0.{DOMAIN}", 3306)].total_tokens == 1
 
 
 async def test_a_connection_that_is_open_stays_held_when_another_one_is_closed(monitor):

@@ -7,6 +7,7 @@ closed politely: servers count cut handshakes, and lock a whole NAT out for them
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pymysql import err
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 UNKNOWN_HOST = 2005
 # Phases after the greeting: a dial that got so far is not cut off.
 _GREETED = frozenset({"tls", "login", "role check", "ready"})
+# Those of them in which the server lets in one after the other; in the others it has let this one in.
+_LOGGING_IN = frozenset({"tls", "login"})
+# A dial that stands in line is looked after this often.
+_IN_LINE_FOR_S = 0.25
 # Phases before the instance itself is spoken to.
 _OURS = frozenset({"credentials", "dns"})
 
@@ -58,9 +63,10 @@ class Dismissed(Exception):
 class Dial(Generic[S]):
     """One dial under way: a task that ends by its deadline."""
 
-    def __init__(self, place: Place, deadline: float, *, is_hurried: bool) -> None:
+    def __init__(self, place: Place, deadline: float, *, is_hurried: bool, patient_until: float = -math.inf) -> None:
         self.place = place
         self.deadline = deadline
+        self.patient_until = patient_until  # For so long it stays in line, if it stands in one by its deadline.
         self.is_hurried = is_hurried  # Its caller waits for less than an instance may take.
         self.started_at = asyncio.get_running_loop().time()
         self.session: S | None = None
@@ -79,6 +85,17 @@ class Dial(Generic[S]):
     def is_greeted(self) -> bool:
         """Whether the server has said its first words."""
         return self.phase in _GREETED
+
+    @property
+    def is_in_line(self) -> bool:
+        """Whether it waits for the log-in of an instance that is there: its kernel acknowledges what we send.
+
+        Who leaves the line begins again at its end, and may have been worked for in vain.
+        """
+        if not self.is_greeted or self.session is None or self.task.done():
+            return False
+        signs = self.session.signs()
+        return signs is not None and not signs.unacked
 
     async def wait(self) -> Dialled[S]:
         """Give the open session.
@@ -107,12 +124,27 @@ class Dial(Generic[S]):
         """Tell whether a failure is the instance's own, so that its connections are useless.
 
         Not a caller's haste, our own lateness (case 36), or a name that cannot be looked up (case 8); and who refuses a
-        log-in is there (case 25).
+        log-in, or has greeted and has too many of them, is there (case 25). Who has let us in and then says nothing may
+        be stalled.
         """
         if isinstance(error, ConnectTimeout):
-            return not (self.is_hurried or self.was_late or self.phase in _OURS)
+            return self._has_taken_long(error) and error.phase not in _LOGGING_IN
         errno = errno_of(error) or 0
         return errno != UNKNOWN_HOST and scope_of(errno) not in {Scope.ADMISSION, Scope.LOGIN}
+
+    def strains(self, error: BaseException) -> bool:
+        """Tell whether a failure shows an instance that has more connects than it copes with."""
+        if isinstance(error, ConnectTimeout):
+            return self._has_taken_long(error)
+        return scope_of(errno_of(error) or 0) is Scope.ADMISSION
+
+    def is_crowded_out(self, error: BaseException) -> bool:
+        """Tell whether that instance is there for sure: it has greeted, or says so."""
+        return self.strains(error) and not (isinstance(error, ConnectTimeout) and error.phase not in _GREETED)
+
+    def _has_taken_long(self, error: ConnectTimeout) -> bool:
+        """Tell whether it was the instance that the time went by with."""
+        return not (self.is_hurried or self.was_late or error.phase in _OURS)
 
     def news(self, error: BaseException, instance: Instance, *, heard_at: float) -> InstanceLost | Late | None:
         """Give what a failure tells of the instance, of which the last sign of life came at the loop time `heard_at`.
@@ -147,6 +179,10 @@ class Dial(Generic[S]):
     def expire(self) -> None:
         """End it at its deadline; an answer that lies unread because our loop stalled is read first."""
         loop = asyncio.get_running_loop()
+        if loop.time() < self.patient_until and self.is_in_line:
+            self.deadline = min(loop.time() + _IN_LINE_FOR_S, self.patient_until)
+            loop.call_at(self.deadline, self.expire)
+            return
         if not self.was_late and loop.time() - self.deadline > OUR_LATENESS_S:
             self.was_late = True
             loop.call_later(OUR_LATENESS_S, self.expire)

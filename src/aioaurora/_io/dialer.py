@@ -1,7 +1,4 @@
-"""Makes connections, a few at a time to each instance: finds the address, logs in, asks for the role.
-
-Who waits for a connection, or for a turn to make one, is sent away when the instance is no longer what it was.
-"""
+"""Makes connections, in turn: finds the address, logs in, asks for the role."""
 
 from __future__ import annotations
 
@@ -10,26 +7,23 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import anyio
 from pymysql import err
 
-from aioaurora._core.backoff import Ramp
 from aioaurora._core.endpoint import without_green_suffix
 from aioaurora._core.observation import PLAIN_ROLE_QUERY, ROLE_QUERY, UNKNOWN_VARIABLE
-from aioaurora._core.verdict import Scope, errno_of, scope_of
-from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Dismissed, Place, closed
+from aioaurora._io.dial import UNKNOWN_HOST, Dial, Dialled, Place, closed
 from aioaurora._io.driver import CANNOT_CONNECT, NOT_MYSQL, SERVER_LOST, sentence_of
 from aioaurora._io.kernel import KeepAlive
-from aioaurora._io.limits import limited
 from aioaurora._io.login import Secret, secret
 from aioaurora._io.probe import UNREADABLE, observed, unreadable
 from aioaurora._io.resolver import ResolveError, Resolver, UnknownHost
 from aioaurora._io.session import Session
+from aioaurora._io.turns import Turns
 from aioaurora._io.wire import OutOfStep, ServerLost
 from aioaurora.errors import ConnectTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from aioaurora.config import Config
     from aioaurora.credentials import CredentialCache, Credentials
@@ -46,9 +40,7 @@ class Dialer:
         self._config = config
         self._resolver = resolver
         self._credentials = credentials
-        self._ramps: dict[Place, Ramp] = {}
-        self._limiters: dict[Place, anyio.CapacityLimiter] = {}
-        self._aims: dict[Place, set[Callable[[], object]]] = {}  # Each sends one away who has it.
+        self.turns = Turns(config.max_connecting)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
         self._secret = secret("")
@@ -91,86 +83,73 @@ class Dialer:
             program_name="aioaurora monitor",
         )
 
-    def start(self, place: Place, build: Callable[..., S], *, deadline: float = math.inf) -> Dial[S]:
-        """Start to dial, past the limit of connects at a time; it takes `connect_timeout` at most."""
+    def start(
+        self, place: Place, build: Callable[..., S], *, deadline: float = math.inf, patience_s: float | None = None
+    ) -> Dial[S]:
+        """Start to dial, past the limit of connects at a time; it takes `connect_timeout` at most.
+
+        With patience, because nobody else will do, it may stand in line for the log-in for `stall_timeout`, and so many
+        seconds more.
+        """
         if self._is_closed:
             raise closed(place.host)
         loop = asyncio.get_running_loop()
         full = loop.time() + self._config.connect_timeout
-        dial: Dial[S] = Dial(place, min(deadline, full), is_hurried=deadline < full)
+        patient_until = -math.inf
+        if patience_s is not None:
+            patient_until = min(deadline, loop.time() + self._config.stall_timeout + patience_s)
+        dial: Dial[S] = Dial(place, min(deadline, full), is_hurried=deadline < full, patient_until=patient_until)
         dial.task = loop.create_task(self._bounded(dial, build), name=f"aioaurora dial {place}")
         self._tasks.add(dial.task)
         dial.task.add_done_callback(functools.partial(self._ended, dial))
         return dial
 
-    async def in_turn(self, place: Place, build: Callable[..., S], *, deadline: float) -> Dial[S]:
+    async def in_turn(
+        self,
+        place: Place,
+        build: Callable[..., S],
+        *,
+        deadline: float,
+        dial_by: float | None = None,
+        is_patient: bool = False,
+    ) -> Dial[S]:
         """Start to dial when it is this one's turn, which lasts as long as the dial itself.
+
+        The turn must come by `deadline`, and the dial end by `dial_by`; None: by the deadline, too.
 
         Raises:
             ConnectTimeout: The turn did not come by the deadline.
             Dismissed: Whoever is there is no longer what it was; `Dial.wait` raises it, too.
         """
-        limiter, ticket = self._limiter(place), object()
+        turns, ticket = self.turns, object()
+        await turns.take(place, ticket, deadline=deadline)
         try:
-            limiter.acquire_on_behalf_of_nowait(ticket)
-        except anyio.WouldBlock:
-            await self._its_turn(place, limiter, ticket, deadline=deadline)
-        try:
-            dial = self.start(place, build, deadline=deadline)
+            dial_by = deadline if dial_by is None else dial_by
+            patience_s = turns.pause_s(place) if is_patient else None
+            dial = self.start(place, build, deadline=dial_by, patience_s=patience_s)
         except BaseException:
-            limiter.release_on_behalf_of(ticket)
+            turns.give_back(place, ticket)
             raise
-        self._aim(place, dial.dismiss)
+        turns.aim(place, dial.dismiss)
 
         def has_ended(_: asyncio.Task[Dialled[S]]) -> None:
-            limiter.release_on_behalf_of(ticket)
-            self._unaim(place, dial.dismiss)
-            self._learn(dial)
+            turns.give_back(place, ticket)
+            turns.unaim(place, dial.dismiss)
+            turns.learn(dial)
 
         dial.task.add_done_callback(has_ended)
         return dial
 
-    async def _its_turn(self, place: Place, limiter: anyio.CapacityLimiter, ticket: object, *, deadline: float) -> None:
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
-        with anyio.CancelScope() as scope:
-            self._aim(place, scope.cancel)
-            try:
-                async with limited(deadline):
-                    await limiter.acquire_on_behalf_of(ticket)
-            except TimeoutError:
-                raise ConnectTimeout(place.host, phase="its turn", waited_s=loop.time() - asked_at) from None
-            else:
-                return
-            finally:
-                self._unaim(place, scope.cancel)
-        raise Dismissed
+    async def leads_to_one_of(self, place: Place, others: Iterable[Place]) -> bool:
+        """Tell whether a name leads, as of now, only to where others lead that were dialled: then it need not be.
 
-    def _aim(self, place: Place, send_away: Callable[[], object]) -> None:
-        self._aims.setdefault(place, set()).add(send_away)
-
-    def _unaim(self, place: Place, send_away: Callable[[], object]) -> None:
-        aims = self._aims[place]
-        aims.discard(send_away)
-        if not aims:
-            del self._aims[place]
-
-    def disperse(self, place: Place) -> None:
-        """Send away who waits for a connection to that place, and who waits for a turn there: they choose anew."""
-        for send_away in tuple(self._aims.get(place, ())):
-            send_away()
-
-    def restrain(self, place: Place) -> None:
-        """Trust an instance with one connect at a time, and more as it copes: it has just been promoted."""
-        self._set_ramp(place, Ramp.cautious(self._config.max_connecting))
-
-    def keep(self, places: set[Place]) -> None:
-        """Forget what was learned of all other places; not while one connects there, or waits for a turn."""
-        for place in self._limiters.keys() - places:
-            known = self._limiters[place].statistics()
-            if not known.borrowed_tokens and not known.tasks_waiting:
-                del self._limiters[place]
-                self._ramps.pop(place, None)
+        Raises:
+            ResolveError: Nobody could say where it leads.
+        """
+        deadline = asyncio.get_running_loop().time() + self._config.connect_timeout
+        addresses = await self._resolver.resolve(place.host, place.port, deadline=deadline)
+        known = {(each, other.port) for other in others for each in self._resolver.last_known(other.host)}
+        return all((address, place.port) in known for address in addresses)
 
     async def close(self) -> None:
         """Cut all dials that are under way; who waits for one is told so."""
@@ -184,39 +163,9 @@ class Dialer:
         self._tasks.discard(task)
         dial.wake()
 
-    def _learn(self, dial: Dial[Any]) -> None:
-        """Trust an instance with more connects at a time, or with fewer."""
-        if dial.task.cancelled():
-            return
-        ramp, error = self._ramp(dial.place), dial.task.exception()
-        if error is None:
-            took_s = asyncio.get_running_loop().time() - dial.started_at
-            grown = ramp.after_success(took_s)
-            if grown != ramp:
-                self._set_ramp(dial.place, grown)
-        elif scope_of(errno_of(error) or 0) is Scope.ADMISSION or (
-            isinstance(error, ConnectTimeout) and dial.blames(error)
-        ):
-            self._set_ramp(dial.place, ramp.after_strain())
-
-    def _ramp(self, place: Place) -> Ramp:
-        return self._ramps.get(place) or Ramp(self._config.max_connecting, self._config.max_connecting)
-
-    def _set_ramp(self, place: Place, ramp: Ramp) -> None:
-        self._ramps[place] = ramp
-        limiter = self._limiter(place)
-        if limiter.total_tokens != ramp.allowed:
-            limiter.total_tokens = ramp.allowed
-
-    def _limiter(self, place: Place) -> anyio.CapacityLimiter:
-        limiter = self._limiters.get(place)
-        if limiter is None:
-            limiter = self._limiters[place] = anyio.CapacityLimiter(self._ramp(place).allowed)
-        return limiter
-
     async def _bounded(self, dial: Dial[S], build: Callable[..., S]) -> Dialled[S]:
         loop = asyncio.get_running_loop()
-        timer = loop.call_at(dial.deadline, dial.expire)
+        timer = loop.call_at(dial.deadline, dial.expire)  # Which comes again as long as it stands in line.
         try:
             return await self._run(dial, build)
         except asyncio.CancelledError:

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 from pymysql import err
 
+from aioaurora._core.backoff import OVERTAKEN_AFTER_S, dispersed, relief
 from aioaurora._core.failover import Event, Late, Observed, SessionLost, Silenced
 from aioaurora._core.silence import Patience, Quiet, Silence, Verdict, judged, usual
 from aioaurora._io.dial import Dial, Dialled, Place
+from aioaurora._io.overtaking import Dials
 from aioaurora._io.probe import probe
 from aioaurora.errors import ConnectTimeout
 
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from aioaurora._io.kernel import Signs
     from aioaurora._io.session import Session
 
-# While the writer is sought, a dial that was not greeted by then is overtaken by another.
-_OVERTAKEN_AFTER_S = 0.25
 # A statement that was given up is ended in the server within this time, or by itself (DECISIONS 8).
 _KILL_WITHIN_S = 1.0
 _FIRST = asyncio.FIRST_COMPLETED
@@ -76,9 +76,9 @@ class Heartbeat:
         self._nudged = asyncio.Event()
         self._beside: Dial[Session] | None = None
         self.heard_at = -math.inf  # When it answered last.
-        self._opened_at = 0.0
+        self._opened_at = self._view_due_at = 0.0
         self._quiet: Quiet | None = None  # While it owes an answer, on whatever connection.
-        self._view_due_at = 0.0
+        self._relief_s = 0.0  # For how long it is left alone that could not let us in.
         self._to_kill: deque[tuple[int, float]] = deque()
         self._scope = anyio.CancelScope()
 
@@ -132,25 +132,31 @@ class Heartbeat:
 
     async def _dialled(self) -> None:
         """Dial until one connects. While the writer is sought, a dial that hangs is overtaken by another."""
-        dials: list[Dial[Session]] = []
+        dials = Dials(self._start_dial)
         try:
             while self._session is None:
                 pace, quiet = self._around.pace(), self._begun()
-                if len(dials) >= pace.dials > 1:
-                    _drop_oldest_ungreeted(dials)
-                if len(dials) < pace.dials:
-                    dials.append(self._start_dial())
-                due = self._loop.time() + _OVERTAKEN_AFTER_S
-                await asyncio.wait({d.task for d in dials}, timeout=_OVERTAKEN_AFTER_S, return_when=_FIRST)
+                dials.add(pace.dials)
+                due = self._loop.time() + OVERTAKEN_AFTER_S
+                ended = await dials.ended()
                 quiet.woken(self._loop.time(), due)
-                has_failed = self._harvest(dials)
+                has_failed = self._harvest(dials, ended)
                 if self._session is None:
-                    self._judge(quiet, None, connect_hangs=any(dial.phase == "tcp" for dial in dials))
-                if has_failed:
+                    self._judge(quiet, None, connect_hangs=dials.is_hanging)
+                if has_failed and self._relief_s:
+                    await self._leave_alone(quiet, dispersed(self._relief_s, pace.chance))
+                elif has_failed:
                     await self._pause_absent(quiet, pace.redial_every)
         finally:
-            for dial in dials:
-                dial.leave()
+            dials.leave()
+
+    async def _leave_alone(self, quiet: Quiet, seconds: float) -> None:
+        """Pause, and judge the silence meanwhile; nobody can hurry this one: it would be all processes at once."""
+        until = self._loop.time() + seconds
+        while (now := self._loop.time()) < until:
+            due = self.patience.next_check(self._judge(quiet, None, connect_hangs=False), within_s=until - now)
+            await asyncio.sleep(due - now)
+            quiet.woken(self._loop.time(), due)
 
     async def _pause_absent(self, quiet: Quiet, seconds: float) -> None:
         silence = self._silence(quiet, None, connect_hangs=False)
@@ -160,33 +166,34 @@ class Heartbeat:
 
     def _start_dial(self) -> Dial[Session]:
         place = Place(self.instance.host, self.instance.port)
-        return self._dialer.start(place, self._dialer.bare)
+        return self._dialer.start(place, self._dialer.bare, patience_s=self._relief_s)
 
-    def _harvest(self, dials: list[Dial[Session]]) -> bool:
+    def _harvest(self, dials: Dials, ended: list[Dial[Session]]) -> bool:
         """Take the first open session; says whether there is none and a dial failed."""
-        finished = [dial for dial in dials if dial.task.done()]
-        for dial in finished:
-            dials.remove(dial)
+        for dial in ended:
+            dials.take_out(dial)
             try:
                 self._opened(dial.task.result())
             except (err.MySQLError, OSError) as error:
                 self._tell_failed(dial, error)
             else:
                 break
-        return bool(finished) and self._session is None
+        return bool(ended) and self._session is None
 
     def _opened(self, dialled: Dialled[Session]) -> None:
         self.adopt(dialled.session)
         self._to_kill.clear()
         self._note_answer()
         self._opened_at = self.heard_at
-        self._view_due_at = 0.0
+        self._view_due_at = self._relief_s = 0.0
         self._around.tell(Observed(dialled.observation))
         if dialled.observation.instance_id != self.instance.id:
             self._give_up(polite=True)  # The name was given to another instance, which is asked for itself.
 
     def _tell_failed(self, dial: Dial[Session], error: Exception) -> bool:
         """Tell of an instance that refuses or hangs; says whether it refuses."""
+        took_s, least_s = self._loop.time() - dial.started_at, self._around.pace().redial_every
+        self._relief_s = relief(self._relief_s, took_s, least_s) if dial.is_crowded_out(error) else 0.0
         news = dial.news(error, self.instance, heard_at=self._around.last_sign_of(self.instance.id))
         if news is not None:
             self._around.tell(news)
@@ -261,7 +268,7 @@ class Heartbeat:
                     return None
             finally:
                 self._beside = None
-            await asyncio.sleep(_OVERTAKEN_AFTER_S)
+            await asyncio.sleep(max(OVERTAKEN_AFTER_S, self._relief_s))
 
     # --- silence -----------------------------------------------------------------------------------------------
 
@@ -341,10 +348,3 @@ def _looked_at(task: asyncio.Task[Observation]) -> None:
     """Keep asyncio from reporting the failure of a question that nobody waits for any more."""
     if not task.cancelled():
         task.exception()
-
-
-def _drop_oldest_ungreeted(dials: list[Dial[Session]]) -> None:
-    oldest = next((dial for dial in dials if not dial.is_greeted), None)
-    if oldest is not None:
-        dials.remove(oldest)
-        oldest.leave()

@@ -1,19 +1,24 @@
 """Looks where the endpoints lead: for the writer that is sought, and for one that nobody told us of.
 
-While the writer is sought, every instance that was known may have been replaced. While all is well and only the writer
-is asked, nobody contradicts it: one that was fenced and does not know it would go on saying that it is the writer, and
-statements would hang there for ever. DNS, though late, then names another, which is asked; DNS alone changes nothing.
+While the writer is sought, every instance that was known may have been replaced. Nobody is dialled who is asked already
+under his own name: all processes would log in there once more.
+
+While all is well and only the writer is asked, nobody contradicts it: one that was fenced and does not know it would go
+on saying that it is the writer, and statements would hang there for ever. DNS, though late, then names another, which
+is asked; DNS alone changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pymysql import err
 
+from aioaurora._core.backoff import jittered, lookout_pause
 from aioaurora._core.endpoint import EndpointKind
 from aioaurora._core.failover import Event, Observed
 from aioaurora._io.contact import beside
@@ -22,6 +27,7 @@ from aioaurora._io.dns import ResolveError
 from aioaurora._io.probe import probe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from aioaurora._core.topology import Instance, Topology
@@ -47,15 +53,20 @@ if TYPE_CHECKING:
             """Take news in."""
 
 
-# Most searches are over before; and DNS, which moves late, is asked no more often than its answers live.
-EVERY_S = 1.0
-
-
 class Lookout:
     """Asks whoever is behind the cluster and reader endpoints, one after the other."""
 
-    def __init__(self, dialer: Dialer, resolver: Resolver, around: Surroundings, *, every_s: float) -> None:
-        self._dialer, self._resolver, self._around, self._every_s = dialer, resolver, around, every_s
+    def __init__(
+        self,
+        dialer: Dialer,
+        resolver: Resolver,
+        around: Surroundings,
+        *,
+        every_s: float,
+        chance: Callable[[], float],
+    ) -> None:
+        self._dialer, self._resolver, self._around = dialer, resolver, around
+        self._every_s, self._chance = every_s, chance
         self._is_out = False
 
     async def look(self) -> None:
@@ -64,11 +75,13 @@ class Lookout:
             return
         self._is_out = True
         try:
-            await asyncio.sleep(EVERY_S)
-            while self._around.is_searching:
+            for looks in itertools.count():
+                await asyncio.sleep(jittered(lookout_pause(looks), self._chance()))
+                if not self._around.is_searching:
+                    return
                 for place in self._places():
-                    await self._ask(place)
-                await asyncio.sleep(EVERY_S)
+                    if await self._is_news(place):
+                        await self._ask(place)
         finally:
             self._is_out = False
 
@@ -103,11 +116,18 @@ class Lookout:
 
     def _places(self) -> list[Place]:
         """Give the endpoints that are no instance's own name."""
-        topology = self._around.topology
-        endpoint = topology.endpoint
+        endpoint, known = self._around.topology.endpoint, self._known()
         places = (Place(endpoint.host, endpoint.port), beside(endpoint))
-        known = {Place(each.host, each.port) for each in topology.instances}
         return [place for place in places if place is not None and place not in known]
+
+    def _known(self) -> set[Place]:
+        return {Place(each.host, each.port) for each in self._around.topology.instances}
+
+    async def _is_news(self, place: Place) -> bool:
+        """Tell whether somebody is there who is not asked under his own name."""
+        with contextlib.suppress(ResolveError):
+            return not await self._dialer.leads_to_one_of(place, self._known())
+        return False
 
     async def _ask(self, place: Place, *, with_view: bool = False) -> bool:
         """Ask whoever is there, and tell what it said; False: nobody answered."""

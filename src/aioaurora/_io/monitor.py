@@ -85,7 +85,7 @@ class Monitor:
         self._closing = asyncio.Event()
         self._group: anyio.abc.TaskGroup | None = None
         self._searched_at = -UNSETTLED_FOR_S
-        self._lookout = Lookout(dialer, resolver, self, every_s=config.refresh_interval)
+        self._lookout = Lookout(dialer, resolver, self, every_s=config.refresh_interval, chance=chance)
         self._root = self._begun()
 
     # --- what others ask and tell ------------------------------------------------------------------------------
@@ -192,10 +192,11 @@ class Monitor:
                 sought_s = self._loop.time() - since
                 chance = self._chance()
                 return Pace(
-                    role_every=jittered(role_pause(sought_s), chance),
+                    role_every=jittered(role_pause(sought_s, config.search_interval), chance),
                     view_every=ROWS_WHILE_SEARCHING_EVERY_S,
                     redial_every=jittered(redial_pause(sought_s, config.search_interval), chance),
                     dials=config.max_connecting,
+                    chance=chance,
                 )
             case ReaderOnly():
                 every = _READER_ONLY_PAUSE_S
@@ -238,7 +239,7 @@ class Monitor:
                 self._searched_at = self._loop.time()
                 writer = self.topology.get(new)
                 if old != new and writer is not None:
-                    self._dialer.restrain(Place(writer.host, writer.port))
+                    self._dialer.turns.restrain(Place(writer.host, writer.port))
                 self._reports.search_ended(command, self.topology)
             case _:
                 assert_never(command)
@@ -270,9 +271,9 @@ class Monitor:
             self._look_out()
         if self._config.follow == "on":
             for instance in changed(before.topology, self.topology):
-                self._dialer.disperse(Place(instance.host, instance.port))
+                self._dialer.turns.disperse(Place(instance.host, instance.port))
         endpoint = self.topology.endpoint
-        self._dialer.keep(
+        self._dialer.turns.keep(
             {Place(endpoint.host, endpoint.port)} | {Place(each.host, each.port) for each in self.topology.instances}
         )
         self._wake()

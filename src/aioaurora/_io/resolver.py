@@ -121,6 +121,11 @@ class Resolver:
         chain = (await self._answer(_plain(host), deadline)).chain
         return chain[0] if chain else None
 
+    def last_known(self, host: str) -> tuple[str, ...]:
+        """Return the addresses that a name had when it was last looked up; nobody is asked."""
+        known = self._known.get(_plain(host))
+        return _as_given(host) or (known.answer.addresses if known is not None else ())
+
     def flush(self, *, force: bool = False) -> None:
         """Have every name asked for anew: a search starts.
 

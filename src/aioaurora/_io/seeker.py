@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -187,7 +188,13 @@ class Seeker:
         place = Place(choice.instance.host, choice.instance.port) if choice else Place(endpoint.host, endpoint.port)
         dial: Dial[S] | None = None
         try:
-            dial = await self._dialer.in_turn(place, build, deadline=request.deadline)
+            dial = await self._dialer.in_turn(
+                place,
+                build,
+                deadline=request.deadline,
+                dial_by=math.inf if request.is_modest else None,  # A pool's has its own limit, and no hurry.
+                is_patient=choice is not None and choice.role is Role.WRITER,
+            )
             return await dial.wait()
         except Dismissed:
             return None
