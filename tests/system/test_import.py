@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 PAIRS = 25
-DEPENDENCIES = "aiodns, aiomysql"
+DEPENDENCIES = "aiodns, aiomysql, anyio, tenacity"  # DECISIONS 32.
 TIMED = """
 import time
 begun = time.process_time()
