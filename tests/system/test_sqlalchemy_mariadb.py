@@ -36,7 +36,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from aioaurora import errors
 from aioaurora.simulator import SimulatedCluster
 from aioaurora.sqlalchemy import cluster_of, run_in_transaction
-from tests.engines import WHO, asked, driver_of, engine_on, filled, url_of
+from tests.engines import WHO, asked, driver_of, engine_on, filled
 from tests.mariadb import private_mariadb
 
 pytestmark = [pytest.mark.needs("mariadbd"), pytest.mark.timeout(60)]
@@ -240,8 +240,7 @@ async def test_an_upsert_is_written_for_the_version_that_instances_say():
 
 
 def _url(sim: SimulatedCluster) -> str:
-    url = url_of(sim, nameservers=sim.nameservers[0], instance_pattern=sim.instance_pattern)
-    return url.render_as_string(hide_password=False)
+    return f"mysql+aioaurora{sim.url.removeprefix('mysql')}"
 
 
 def _migrations(place: pathlib.Path, url: str) -> Config:
