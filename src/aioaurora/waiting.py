@@ -87,6 +87,8 @@ class Deadlines:
         """Hear that a wait is over, however it ended."""
         self._waiting -= 1
         queue = self._queue
+        while queue and not queue[0][2].still_wants():  # As a rule he himself: what is kept is work for the collector.
+            heapq.heappop(queue)
         if not self._waiting:
             queue.clear()
             self._disarm()

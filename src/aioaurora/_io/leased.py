@@ -8,6 +8,7 @@ costs nothing to clean.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from aioaurora._core.traces import FAILED, READ, TOUCHED
@@ -40,7 +41,7 @@ class Leased(Session):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self._own = (self.autocommit_mode, self._charset, self._encoding)
+        self._own = _same(self.autocommit_mode, self._charset, self._encoding)
 
     def is_fit(self, idle_s: float = 0.0) -> bool:
         """Tell, without a question to the server, whether it can be used after so long: no end, no unread byte."""
@@ -189,6 +190,12 @@ class Leased(Session):
         row = await self._ask_all("\n;".join([characters, *schema, *self._declaration(), "SELECT DATABASE()"]))
         if not self._db and row is not None and row[0] is not None:
             raise InterfaceError(0, "a default schema was chosen, which cannot be undone")
+
+
+@functools.lru_cache(maxsize=64)
+def _same(*own: Any) -> tuple[Any, ...]:
+    """Give one tuple for all sessions that begin alike: there may be thousands."""
+    return own
 
 
 def _quoted(name: str | bytes) -> str:

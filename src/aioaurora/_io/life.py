@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from typing import TYPE_CHECKING
 
 from aioaurora._io import kernel, pipe, wire
@@ -112,6 +113,7 @@ class Life(Login):
                 sentence = f"Can't connect to MySQL server on {where!r} ({self.phase}: {sentence_of(error)})"
                 raise OperationalError(CANNOT_CONNECT, sentence) from error
             raise
+        self.server_version, self.host_info = sys.intern(self.server_version), sys.intern(self.host_info)
         self.is_established = True
         self.connected_time = self._loop.time()
         self.phase = "ready"
@@ -162,10 +164,10 @@ class Life(Login):
         """Whether the server's last word was that a transaction is open."""
         return bool(self.server_status & Status.IN_TRANS)
 
-    def when_ended(self, call: Callable[[], None] | None) -> None:
+    def when_ended(self, call: Callable[..., None] | None, *arguments: object) -> None:
         """Have `call` called once, when the connection comes to an end, whoever ends it; None: nobody cares."""
         if self._pipe is not None:
-            self._pipe.stream.on_end = call
+            self._pipe.stream.on_end = None if call is None else (call, *arguments)
 
     def signs(self) -> kernel.Signs | None:
         """Ask the kernel for signs of the peer's life; None where it cannot tell."""

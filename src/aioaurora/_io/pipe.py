@@ -28,7 +28,7 @@ class Stream(asyncio.StreamReaderProtocol):
         self.has_unsent = False
         self.has_ended = False
         self.cause: Exception | None = None
-        self.on_end: Callable[[], None] | None = None
+        self.on_end: tuple[Callable[..., None], *tuple[object, ...]] | None = None
 
     def pause_writing(self) -> None:
         self.has_unsent = True
@@ -49,9 +49,10 @@ class Stream(asyncio.StreamReaderProtocol):
 
     def _end(self) -> None:
         self.has_ended = True
-        call, self.on_end = self.on_end, None
-        if call is not None:
-            call()
+        due, self.on_end = self.on_end, None
+        if due is not None:
+            call, *arguments = due
+            call(*arguments)
 
 
 class _Layer(asyncio.BufferedProtocol):

@@ -142,8 +142,10 @@ class Seeker:
     def refuse_late_comer(self, role: Role | None) -> None:
         """Fail at once who asks for the writer when the search has lasted for long; who waits goes on waiting."""
         patience = self._config.give_up_waiting_after if self._config.follow == "on" else None
+        if patience is None or role is not Role.WRITER:
+            return
         sought_s = self._monitor.searching_for_s
-        if patience is not None and sought_s >= patience and role is Role.WRITER:
+        if sought_s >= patience:
             least, most = _RETRY_AFTER_S
             retry_after_s = least + (most - least) * self._chance()
             sentence = f"the writer of {self._monitor.topology.cluster!r} has been sought for {sought_s:.1f} s"

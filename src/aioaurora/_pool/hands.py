@@ -177,7 +177,8 @@ class Hands:
                     waiter.fail(_copied(self._last_failure))
                 case _:
                     assert_never(command)
-        self._slices.add(ends)
+        if ends:
+            self._slices.add(ends)
 
     # --- opening -----------------------------------------------------------------------------------------------
 
@@ -232,7 +233,7 @@ class Hands:
         self.failures[slot.side.role] = None
         connection.slot = slot
         connection.park()
-        connection.when_ended(lambda: self._hung_up(slot))
+        connection.when_ended(self._hung_up, slot)
         slot.connection, slot.instance = connection, connection.instance
         slot.epoch, slot.generation = connection.epoch, connection.generation
         if slot.side.role is Role.READER:
