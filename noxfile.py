@@ -1,7 +1,7 @@
 """What there is to run, and what CI runs: `nox` alone runs it all, `nox -l` lists it.
 
 A Python that is missing is named and passed over; under AIOAURORA_REQUIRE_ALL=1, as in CI, that is a failure, as is a
-missing mariadbd.
+missing mariadbd. Of those with `allow_parallel`, two run at a time; what measures runs alone.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ OLDEST = {
 }
 OLDEST["otel-sdk"] = OLDEST["otel"].replace("-api", "-sdk")
 
-nox.needs_version = ">=2025.2"
+nox.needs_version = ">=2026.10"
+nox.options.parallel = 2
 nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = os.environ.get("AIOAURORA_REQUIRE_ALL") == "1"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "layers", "types", "tests", "system", "aiomysql-suite", "oldest", "docs"]
+nox.options.sessions = ["lint", "layers", "tests", "types", "aiomysql-suite", "oldest", "docs", "system"]
 
 
 def _install(session: nox.Session, *groups: str, project: str = "-e.", also: tuple[str, ...] = ()) -> None:
@@ -36,7 +37,7 @@ def _install(session: nox.Session, *groups: str, project: str = "-e.", also: tup
     session.install("--quiet", "--no-compile", *wanted, *also, *([project] if project else []))
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def lint(session: nox.Session) -> None:
     """Read the code as ruff does: all its rules, and the format."""
     _install(session, "lint", project="")
@@ -44,7 +45,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def types(session: nox.Session) -> None:
     """Check the types within (mypy), and that every public name has one (pyright)."""
     _install(session, "types", also=("nox",))
@@ -52,14 +53,14 @@ def types(session: nox.Session) -> None:
     session.run("pyright", "--verifytypes", "aioaurora", "--ignoreexternal")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def layers(session: nox.Session) -> None:
     """See that imports point down."""
     _install(session, "layers", project="")
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=PYTHONS, allow_parallel=True)
 def tests(session: nox.Session) -> None:
     """Test all but `tests/system`; properties are searched for long on the oldest Python, and tried on the others.
 
@@ -70,10 +71,7 @@ def tests(session: nox.Session) -> None:
     env = {} if session.python == PYTHONS[0] else {"AIOAURORA_HYPOTHESIS": "brief"}
     spared = ["system"] + (["fleet"] if session.python != PYTHONS[0] else [])
     spared += ["cli", "contract", "core", "simulator"] if session.python in PYTHONS[1:-1] else []
-    if session.posargs:
-        session.run("pytest", *session.posargs, env=env)
-    else:
-        session.run("python", "tests/side_by_side.py", "tests", *[f"--ignore=tests/{each}" for each in spared], env=env)
+    session.run("pytest", *(session.posargs or ["tests", *[f"--ignore=tests/{each}" for each in spared]]), env=env)
 
 
 @nox.session
@@ -83,10 +81,10 @@ def system(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
     else:
-        session.run("python", "tests/side_by_side.py", "tests/system")
+        session.run("python", "tests/side_by_side.py")
 
 
-@nox.session(name="aiomysql-suite")
+@nox.session(name="aiomysql-suite", allow_parallel=True)
 @nox.parametrize("pymysql", ["PyMySQL==1.1.3", "PyMySQL"], ids=["oldest", "newest"])
 def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
     """Run aiomysql's own tests with our Connection in its place, on the oldest and newest PyMySQL that we allow."""
@@ -94,7 +92,7 @@ def aiomysql_suite(session: nox.Session, pymysql: str) -> None:
     session.run("python", "tests/aiomysql_suite/run.py", *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def oldest(session: nox.Session) -> None:
     """Test what is for other packages on the oldest of them that we allow; `tests` and `system` have the newest."""
     _install(session, "tests", also=tuple(OLDEST.values()))
@@ -111,7 +109,7 @@ def sqlalchemy_suite(session: nox.Session, sqlalchemy: str) -> None:
     session.run("python", "tests/sqlalchemy_suite/run.py", *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning fails."""
     _install(session, "docs", project="-e.[cli,fastapi,otel,simulator,sqlalchemy,testing]")

@@ -14,8 +14,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
+import math
 import os
 import pathlib
 import sys
@@ -25,9 +27,11 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from aioaurora._io import kernel
 from tests import installed, running
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
 
 SYSTEM = pathlib.Path(__file__).parent / "system"
@@ -42,6 +46,23 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile("brief", deadline=None, max_examples=20)
 hypothesis.settings.load_profile(os.environ.get("AIOAURORA_HYPOTHESIS", "house"))
 sys.addaudithook(running.refuse_outside)
+
+
+@pytest.fixture(autouse=True)
+def no_byte_for_long(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernel say, on virtual time, that no connection has received anything for ages: its clock is real.
+
+    So nothing but the heartbeat's own connection tells that an instance lives.
+    """
+    if _loop_kind(request.node) != "virtual":
+        return
+    signs_of = kernel.signs_of
+
+    def aged(transport: asyncio.BaseTransport) -> kernel.Signs | None:
+        signs = signs_of(transport)
+        return signs and dataclasses.replace(signs, last_received_s=math.inf)
+
+    monkeypatch.setattr(kernel, "signs_of", aged)
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ Times are virtual, and exact. `tests/system/test_dead_host.py` has real hosts, k
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import math
 import pathlib
 import random
 import sys
@@ -16,7 +14,6 @@ import pytest
 
 import aioaurora
 from aioaurora import errors, events
-from aioaurora._io import kernel
 from aioaurora.errors import Outcome
 from aioaurora.simulator import SimulatedCluster
 from tests.pools import pooled, run
@@ -31,21 +28,6 @@ async def sim():
     """Three instances, of which db-1 is the writer."""
     async with SimulatedCluster(3, engine="memory") as started:
         yield started
-
-
-@pytest.fixture(autouse=True)
-def no_byte_for_long(monkeypatch):
-    """Let the kernel say that no application's connection has received anything for ages: its clock is the real one.
-
-    So nothing but the heartbeat's own connection tells that an instance lives.
-    """
-    signs_of = kernel.signs_of
-
-    def aged(transport):
-        signs = signs_of(transport)
-        return signs and dataclasses.replace(signs, last_received_s=math.inf)
-
-    monkeypatch.setattr(kernel, "signs_of", aged)
 
 
 class Log:

@@ -177,7 +177,8 @@ def readme(run: Run) -> str:
     ours = min((each.repeats for each in here if each.who == figures.OURS), default=0)
     clients = max((each.per_repeat for each in here), default=0)
     more = f" ({ours} for aioaurora)" if ours > often else ""
-    last = f"{often} failovers of each kind{more}, {clients} clients in each. Measured on {run.date}: {run.machine}."
+    failovers = "failover" if often == 1 else "failovers"
+    last = f"{often} {failovers} of each kind{more}, {clients} clients in each. Measured on {run.date}: {run.machine}."
     return "\n\n".join([tables.as_markdown(rows), tables.as_markdown(beside), last])
 
 

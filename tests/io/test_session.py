@@ -437,6 +437,7 @@ async def test_a_child_process_lets_go_without_a_byte():
         await session.query("SELECT 1")
 
 
+@pytest.mark.real_time
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO")
 async def test_the_kernel_knows_of_the_peer():
     """Acknowledged or not, when data last came, and what we have not read."""

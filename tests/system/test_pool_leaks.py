@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
-import pathlib
 import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import aioaurora
+from tests.growth import check_growth
 from tests.mariadb import private_mariadb
-from tests.running import open_sockets
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Awaitable, Callable, Iterator
 
     from tests.mariadb import MariaDB
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 CYCLES = int(os.environ.get("AIOAURORA_CYCLES", "1000"))
 AT_A_TIME = 20
 WARM_UP = 500  # Until then caches and the allocator's own fill.
-# The allocator's own fill goes on for longer, in steps: a leak grows in each of so many rounds, that does not.
-ROUNDS, GROWTH_BYTES = 3, 1_000_000 + 200 * CYCLES
+GROWTH_BYTES = 1_000_000 + 200 * CYCLES
 GROWTH_OBJECTS = 200
 
 pytestmark = [pytest.mark.needs("mariadbd"), pytest.mark.timeout(30 + CYCLES // 10)]
@@ -126,39 +124,21 @@ async def _many(times: int, cycle: Callable[[], Awaitable[None]]) -> None:
     await asyncio.gather(*[some() for _ in range(AT_A_TIME)])
 
 
-async def _settled(pool: aioaurora.Pool | None = None) -> dict[str, int]:
-    """Let what was ended come to its end, and count what there is."""
+async def _settled(pool: aioaurora.Pool | None) -> None:
+    """Let what was ended come to its end."""
     for _ in range(500):
         stats = pool.stats() if pool is not None else None
         if stats is None or not (stats.leased or stats.opening):
             break
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.5)
-    gc.collect()
-    resident = int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-    return {
-        "tasks": len(asyncio.all_tasks()),
-        "sockets": len(open_sockets()),
-        "objects": len(gc.get_objects()),
-        "bytes": resident,
-    }
 
 
 async def _check(cycle: Callable[[], Awaitable[None]], pool: aioaurora.Pool | None = None, *, sockets: int = 0) -> None:
     await _many(WARM_UP, cycle)
-    for _ in range(ROUNDS):
-        before = await _settled(pool)
-        await _many(CYCLES, cycle)
-        after = await _settled(pool)
-        grown = {what: after[what] - before[what] for what in before}
-        print(f"{CYCLES} cycles: {before}, grown by {grown}")
-
-        assert grown["tasks"] <= 0
-        assert grown["sockets"] <= sockets
-        assert grown["objects"] <= GROWTH_OBJECTS + 300 * sockets, grown  # An idle connection has its objects.
-        if grown["bytes"] <= GROWTH_BYTES:
-            return
-    pytest.fail(f"in each of {ROUNDS} rounds memory has grown, in the last by {grown['bytes']} bytes")
+    objects = GROWTH_OBJECTS + 300 * sockets  # An idle connection has its objects.
+    most = {"tasks": 0, "sockets": sockets, "objects": objects, "bytes": GROWTH_BYTES}
+    await check_growth(lambda: _many(CYCLES, cycle), lambda: _settled(pool), most)
 
 
 async def _goes_down_to(count: Callable[[], Awaitable[int]], number: int) -> bool:

@@ -53,6 +53,7 @@ class Life(Login):
     is_established: bool
     is_peeking: bool
     phase: str
+    server_version: str
 
     def __init__(
         self,
@@ -113,7 +114,8 @@ class Life(Login):
                 sentence = f"Can't connect to MySQL server on {where!r} ({self.phase}: {sentence_of(error)})"
                 raise OperationalError(CANNOT_CONNECT, sentence) from error
             raise
-        self.server_version, self.host_info = sys.intern(self.server_version), sys.intern(self.host_info)
+        self.server_version = sys.intern(self.server_version)  # One text for thousands of sessions.
+        self.host_info = sys.intern(self.host_info)
         self.is_established = True
         self.connected_time = self._loop.time()
         self.phase = "ready"
