@@ -539,6 +539,20 @@ async def test_credentials_without_a_user_log_in_as_the_configured_one(sim, monk
 # --- statements that were given up ----------------------------------------------------------------------------------
 
 
+async def test_a_paused_instance_has_time_to_wake(sim, monkeypatch):
+    """Serverless v2 accepts, and greets up to 15 s later (case 65)."""
+    await sim.hang()
+    async with following(sim, monkeypatch, connect_timeout=20) as cluster:
+        connecting = asyncio.create_task(cluster.connect())
+        await asyncio.sleep(15)
+        assert not connecting.done()
+
+        await sim.heal()
+
+        async with await connecting as connection:
+            assert (connection.instance, connection.role) == ("db-1", Role.WRITER)
+
+
 async def test_a_kill_from_before_a_restart_ends_no_stranger(sim, monkeypatch):
     """Connection ids begin anew; what was to be killed is gone."""
     log = []

@@ -461,7 +461,7 @@ USES = {
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 async def test_a_second_task_is_refused_before_a_byte(use):
-    """It would read the first one's answer."""
+    """It would read the first one's answer; and no two commands are ever outstanding (case 68)."""
     async with ScriptedServer({"SELECT 1": silence}) as server, connected(server) as conn:
         cursor = await conn.cursor()
         waiting = asyncio.create_task(conn.query("SELECT 1"))

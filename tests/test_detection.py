@@ -335,7 +335,7 @@ async def test_a_slow_network_is_no_failover(sim, monkeypatch, log, latency_s):
 
 
 async def test_a_statement_costs_no_call_more_where_silence_is_watched_for(sim, monkeypatch):
-    """Counted, not timed: as many of our functions run for a statement as where nothing is followed."""
+    """Counted, not timed: as many of our functions run for a statement as where nothing is followed (case 33)."""
     counts = {}
     for follow in ("on", "off"):
         async with following(sim, monkeypatch, follow=follow) as cluster, cluster.connect() as connection:

@@ -80,7 +80,7 @@ async def test_a_new_reader_is_not_stormed(sim, monkeypatch):
 
 
 async def test_a_reader_that_lags_too_far_gets_nothing(sim, monkeypatch):
-    """From when its lag is known; what it has caught up to serves again."""
+    """From when its lag is known; what it has caught up to serves again (case 48)."""
     names(sim, monkeypatch)
     async with reading(sim, max_lag=2.0) as pool:
         fresh = await traffic(pool, lasting_s=5)

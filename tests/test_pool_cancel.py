@@ -63,7 +63,7 @@ async def used(pool, statement=None):
 
 @pytest.mark.parametrize("statement", [None, "SELECT 1", "INSERT INTO t VALUES (1)", "SET @a = 1"])
 async def test_a_lease_may_be_cancelled_anywhere(sim, monkeypatch, statement):
-    """Also while it is used, and while it is made clean."""
+    """Also while it is used, and while it is made clean; what it costs is replaced (case 42)."""
     async with pooled(sim, monkeypatch, maxsize=2) as pool:
         count = await swept(lambda: used(pool, statement), lambda: is_whole(pool, sim, most=2))
 

@@ -69,7 +69,7 @@ async def test_a_reader_engine_leads_to_a_reader(sim, monkeypatch):
 
 
 async def test_twenty_connections_cost_twenty_one(sim, monkeypatch):
-    """One Cluster for all of them: its heartbeat is the one more."""
+    """One Cluster for all of them: its heartbeat is the one more (case 22)."""
     async with engine_on(sim, monkeypatch, pool_size=20) as engine:
         await filled(engine, 20)
 
@@ -358,7 +358,7 @@ async def test_a_checkout_waits_for_the_end_of_a_search(sim, engine):
 
 
 async def test_a_checkout_waits_no_longer_than_acquire_timeout(sim, monkeypatch):
-    """Waiting for the search and connecting have one deadline; the error says who was sought, and how long."""
+    """Waiting for the search and connecting have one deadline (case 28); the error says who was sought, and how long."""
     loop = asyncio.get_running_loop()
     async with engine_on(sim, monkeypatch, connect_args={"acquire_timeout": 2}) as engine:
         await filled(engine, 1)

@@ -89,7 +89,7 @@ async def test_it_can_be_entered_by_a_lifespan_of_ones_own(sim):
 
 
 async def test_several_clusters_in_one_application(sim):
-    """Each has a name; here one cluster plays two."""
+    """Each has a name; here one cluster plays two (case 24: nothing is the process's)."""
     catalogue = aurora.aurora_lifespan(**sim.connect_options(), name="catalogue", role="reader")
     app = FastAPI(lifespan=aurora.aurora_lifespan(**sim.connect_options(), name="orders", within=catalogue))
     aurora.install(app)

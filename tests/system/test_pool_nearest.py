@@ -164,7 +164,7 @@ async def _busy() -> None:
 
 
 async def test_a_reader_a_millisecond_away_gets_nothing_while_near_ones_do(sim: SimulatedCluster) -> None:
-    """Not even while the loop is so busy that a stop-watch in it would take all for far."""
+    """Not even while the loop is so busy that a stop-watch in it would take all for far (case 49)."""
     async with _pool(sim) as pool:
         quiet = await _traffic(pool)
         busy = [asyncio.create_task(_busy()) for _ in range(3)]

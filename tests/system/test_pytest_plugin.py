@@ -102,7 +102,7 @@ def project():
 
 @pytest.mark.parametrize("engine", ["memory", pytest.param("mariadb", marks=pytest.mark.needs("mariadbd"))])
 def test_the_how_to_works_as_it_stands(tried, project, engine):
-    """With pytest-asyncio and with anyio's plugin."""
+    """With pytest-asyncio and with anyio's plugin (case 50)."""
     assert "2 passed" in tried(project, f"--aurora-engine={engine}")
 
 

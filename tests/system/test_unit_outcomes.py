@@ -287,7 +287,7 @@ class Trial:
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 async def test_what_a_unit_reports_is_what_the_engine_holds(sim, way, request):
-    """True and exact (DECISIONS 13); done once, unless nobody can know."""
+    """True and exact (DECISIONS 13); done once, unless nobody can know (cases 46, 47)."""
     for autocommit in (False, True):
         seen = Counter()
         options = sim.connect_options() | {"connect_timeout": 5, "autocommit": autocommit}

@@ -25,22 +25,23 @@ from aioaurora.errors import ConfigurationError, InvalidEndpoint, Role
 DEFAULT_PORT = 3306
 _DNS_PORT = 53
 
-_SERVER_ID = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
-_GREEN = re.compile(r"(?P<name>.+)-green-[0-9a-z]{6}", re.IGNORECASE)
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-_PORT = re.compile(r"[0-9]{1,5}")
-_SCOPE = re.compile(r"[A-Za-z0-9_.-]+")
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+")
-_MEANING = re.compile(r"(?P<prefix>cluster-|cluster-ro-|cluster-custom-|proxy-|global-)?(?P<id>[a-z0-9]+)")
+# Texts, which `re` compiles when they are first used, and keeps.
+_SERVER_ID = r"[A-Za-z][A-Za-z0-9-]{0,62}"
+_GREEN = r"(?i)(?P<name>.+)-green-[0-9a-z]{6}"
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_PORT = r"[0-9]{1,5}"
+_SCOPE = r"[A-Za-z0-9_.-]+"
+_REGION = r"[a-z]{2,4}(-[a-z]+)+-[0-9]+"
+_MEANING = r"(?P<prefix>cluster-|cluster-ro-|cluster-custom-|proxy-|global-)?(?P<id>[a-z0-9]+)"
 _LONGEST_NAME = 253  # RFC 1035, without the trailing dot.
 
 # Botocore's endpoints.json names the partitions: aws, aws-cn, aws-us-gov, aws-iso, -iso-b, -iso-e, -iso-f, aws-eusc.
 _PARTITION = (
     r"(amazonaws\.com|amazonaws\.com\.cn|c2s\.ic\.gov|sc2s\.sgov\.gov|csp\.hci\.ic\.gov|cloud\.adc-e\.uk|amazonaws\.eu)"
 )
-_RDS_NAME = re.compile(rf"(.*\.)?rds(\.[a-z0-9-]+)?\.{_PARTITION}")
-_RDS_DOMAIN = re.compile(rf"(?P<first>[a-z0-9-]+)\.(?P<second>[a-z0-9-]+)\.{_PARTITION}")
-_RDS_LIKE_DOMAIN = re.compile(r"(?P<first>[a-z0-9-]+)\.(?P<second>[a-z0-9-]+)\..+")
+_RDS_NAME = rf"(.*\.)?rds(\.[a-z0-9-]+)?\.{_PARTITION}"
+_RDS_DOMAIN = rf"(?P<first>[a-z0-9-]+)\.(?P<second>[a-z0-9-]+)\.{_PARTITION}"
+_RDS_LIKE_DOMAIN = r"(?P<first>[a-z0-9-]+)\.(?P<second>[a-z0-9-]+)\..+"
 
 
 class EndpointKind(enum.StrEnum):
@@ -145,17 +146,17 @@ class Endpoint:
 
 def is_server_id(text: str) -> bool:
     """Tell whether `text` can stand for an instance in a host name; anything else is only data."""
-    return _SERVER_ID.fullmatch(text) is not None
+    return re.fullmatch(_SERVER_ID, text) is not None
 
 
 def is_rds_name(host: str) -> bool:
     """Tell whether AWS owns the name: `rds` next to the region, under a suffix of one of its partitions."""
-    return _RDS_NAME.fullmatch(host.rstrip(".").lower()) is not None
+    return re.fullmatch(_RDS_NAME, host.rstrip(".").lower()) is not None
 
 
 def without_green_suffix(server_id: str) -> str:
     """Return the name that an instance bears after a blue/green switchover, which leaves `-green-abc123` in its id."""
-    found = _GREEN.fullmatch(server_id)
+    found = re.fullmatch(_GREEN, server_id)
     return found["name"] if found else server_id
 
 
@@ -221,7 +222,7 @@ def parse_nameserver(text: str) -> str:
 def _named(host: str, port: int, given: str | None) -> Endpoint:
     labels = host.split(".")
     skip = 1 if labels[1:2] == ["endpoint"] and labels[2:3] and labels[2].startswith("proxy-") else 0
-    meaning = _MEANING.fullmatch(labels[1 + skip]) if len(labels) > 2 + skip else None
+    meaning = re.fullmatch(_MEANING, labels[1 + skip]) if len(labels) > 2 + skip else None
     if meaning is None:
         return Endpoint(host=host, port=port, pattern=given)
     kind, domain = _KINDS[meaning["prefix"]], ".".join(labels[2 + skip :])
@@ -234,11 +235,11 @@ def _named(host: str, port: int, given: str | None) -> Endpoint:
 
 def _region(domain: str) -> str | None:
     """Return the region of `us-east-1.rds.suffix` or `rds.us-east-1.suffix`."""
-    found = _RDS_DOMAIN.fullmatch(domain) or _RDS_LIKE_DOMAIN.fullmatch(domain)
+    found = re.fullmatch(_RDS_DOMAIN, domain) or re.fullmatch(_RDS_LIKE_DOMAIN, domain)
     if found is None:
         return None
     match found["first"], found["second"]:
-        case (region, "rds") | ("rds", region) if _REGION.fullmatch(region):
+        case (region, "rds") | ("rds", region) if re.fullmatch(_REGION, region):
             return region
         case _:
             return None
@@ -272,7 +273,7 @@ def _split_port(pattern: str) -> tuple[str, int | None]:
 
 
 def _port_of(digits: str, host: str) -> int:
-    if not _PORT.fullmatch(digits):
+    if not re.fullmatch(_PORT, digits):
         raise InvalidEndpoint(f"{shown(host)}: what follows the colon must be a port from 1 to 65535")
     return _valid_port(int(digits))
 
@@ -290,7 +291,7 @@ def _address(text: str) -> str | None:
     except ValueError:
         return None
     scope = getattr(address, "scope_id", None)
-    return str(address) if scope is None or _SCOPE.fullmatch(scope) else None
+    return str(address) if scope is None or re.fullmatch(_SCOPE, scope) else None
 
 
 def _host_name(text: str) -> str:
@@ -299,7 +300,7 @@ def _host_name(text: str) -> str:
     if not name:
         raise InvalidEndpoint('no host was given: write host="orders.cluster-abc123.us-east-1.rds.amazonaws.com"')
     labels = name.split(".")
-    if len(name) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
+    if len(name) > _LONGEST_NAME or not all(re.fullmatch(_LABEL, label) for label in labels):
         raise InvalidEndpoint(
             f"{shown(text)} is no host name: labels of at most 63 ASCII letters, digits and hyphens, 253 in all"
         )

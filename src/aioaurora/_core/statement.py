@@ -30,31 +30,29 @@ class Kind(enum.StrEnum):
         return self not in (Kind.READ, Kind.WRITE, Kind.AUTOCOMMIT_OFF)
 
 
+# Texts, which `re` compiles when they are first used and keeps: most programs never need them.
 # The order matters: quoted text first, so that what looks like a comment in it is none. A doubled quote in a text
 # makes it two texts, side by side: blanked both. Possessive, as a statement may be of megabytes.
-_QUOTED = r"""'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+\"|`[^`]*+`"""
-_QUOTED_PLAIN = r"""'[^']*+'|"[^"]*+"|`[^`]*+`"""  # NO_BACKSLASH_ESCAPES
+_QUOTED = r"""(?s)'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+\"|`[^`]*+`"""
+_QUOTED_PLAIN = r"""(?s)'[^']*+'|"[^"]*+"|`[^`]*+`"""  # NO_BACKSLASH_ESCAPES
 _REST = r"""|/\*M?!\d*|/\*.*?(?:\*/|\Z)|\*/|--(?=[\s\x00-\x1f]|\Z)[^\n]*|\#[^\n]*"""
-_TOKEN = re.compile(_QUOTED + _REST, re.DOTALL)
-_TOKEN_PLAIN = re.compile(_QUOTED_PLAIN + _REST, re.DOTALL)
+_TOKEN = _QUOTED + _REST
+_TOKEN_PLAIN = _QUOTED_PLAIN + _REST
 
-_WORD = re.compile(r"[\s(]*([A-Za-z]+)")
-_CALL = re.compile(r"([\w$.`@]+)\s*\(")
-_COMMON_TABLE = re.compile(r"(?:\bWITH(?:\s+RECURSIVE)?|,)\s*([\w$`]+)\s*(?:\([^()]*\)\s*)?AS\s*\(", re.IGNORECASE)
-_ALIAS = re.compile(r"\bAS\s+([\w$`]+)\s*\(", re.IGNORECASE)
-_AUTOCOMMIT = re.compile(r"(?:(?<![@\w.])|@@(?:SESSION\s*\.\s*|LOCAL\s*\.\s*)?)autocommit\s*:?=\s*(\w*)", re.IGNORECASE)
-_LASTING_SET = re.compile(
-    r"(?:^SET\s+|,\s*)(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT\s+ROLE)\b|@@(?:GLOBAL|PERSIST|PERSIST_ONLY)\s*\.",
-    re.IGNORECASE,
+_WORD = r"[\s(]*([A-Za-z]+)"
+_CALL = r"([\w$.`@]+)\s*\("
+_COMMON_TABLE = r"(?i)(?:\bWITH(?:\s+RECURSIVE)?|,)\s*([\w$`]+)\s*(?:\([^()]*\)\s*)?AS\s*\("
+_ALIAS = r"(?i)\bAS\s+([\w$`]+)\s*\("
+_AUTOCOMMIT = r"(?i)(?:(?<![@\w.])|@@(?:SESSION\s*\.\s*|LOCAL\s*\.\s*)?)autocommit\s*:?=\s*(\w*)"
+_LASTING_SET = (
+    r"(?i)(?:^SET\s+|,\s*)(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT\s+ROLE)\b"
+    r"|@@(?:GLOBAL|PERSIST|PERSIST_ONLY)\s*\."
 )
-_ROUTINE = re.compile(
-    r"CREATE\b(?:(?!\b(?:TABLE|VIEW|INDEX|DATABASE|SCHEMA)\b).)*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT|PACKAGE)\b",
-    re.IGNORECASE | re.DOTALL,
+_ROUTINE = (
+    r"(?is)CREATE\b(?:(?!\b(?:TABLE|VIEW|INDEX|DATABASE|SCHEMA)\b).)*?"
+    r"\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT|PACKAGE)\b"
 )
-
-_EXPLAIN_ANALYZE = re.compile(
-    r"(?:EXPLAIN|DESCRIBE|DESC)\s+ANALYZE\b(?:\s+FORMAT\s*=\s*\w+)?(.*)", re.IGNORECASE | re.DOTALL
-)
+_EXPLAIN_ANALYZE = r"(?is)(?:EXPLAIN|DESCRIBE|DESC)\s+ANALYZE\b(?:\s+FORMAT\s*=\s*\w+)?(.*)"
 
 _KINDS: dict[str, Kind] = dict.fromkeys(
     "SHOW DESCRIBE DESC EXPLAIN USE HELP HANDLER SAVEPOINT RELEASE KILL PREPARE DEALLOCATE CHECKSUM".split(), Kind.READ
@@ -95,8 +93,8 @@ def without_texts(text: bytes, *, backslash_escapes: bool = True) -> list[str]:
 def _parts(text: bytes, *, backslash_escapes: bool) -> list[str]:
     token = _TOKEN if backslash_escapes else _TOKEN_PLAIN
     # Keywords are ASCII in every character set that a client may use.
-    plain = token.sub(_blanked, text.decode("latin-1"))
-    if _ROUTINE.match(plain.lstrip()):
+    plain = re.sub(token, _blanked, text.decode("latin-1"))
+    if re.match(_ROUTINE, plain.lstrip()):
         return [plain.strip()]  # Its body's semicolons are its own.
     return [part for piece in plain.split(";") if (part := piece.strip())]
 
@@ -121,7 +119,7 @@ def _kind_of(part: str) -> Kind:
 
 
 def _verb(part: str) -> str:
-    found = _WORD.match(part)
+    found = re.match(_WORD, part)
     return found[1].upper() if found else ""
 
 
@@ -133,8 +131,8 @@ def _second(part: str) -> str:
 def _select(part: str) -> Kind:
     if re.search(r"\bINTO\s+(?:OUTFILE|DUMPFILE)\b|\bNEXT\s+VALUE\s+FOR\b", part, re.IGNORECASE):
         return Kind.WRITE
-    own = {name.strip("`").lower() for name in (*_COMMON_TABLE.findall(part), *_ALIAS.findall(part))}
-    calls = (name.strip("`").lower() for name in _CALL.findall(part))
+    own = {name.strip("`").lower() for name in (*re.findall(_COMMON_TABLE, part), *re.findall(_ALIAS, part))}
+    calls = (name.strip("`").lower() for name in re.findall(_CALL, part))
     return Kind.READ if all(name in own or is_built_in(name) for name in calls) else Kind.WRITE
 
 
@@ -152,9 +150,9 @@ def _set(part: str) -> Kind:
     if _second(part) == "STATEMENT":  # MariaDB: SET STATEMENT max_statement_time=1 FOR SELECT ...
         found = re.search(r"\bFOR\b(.*)", part, re.IGNORECASE | re.DOTALL)
         return _kind_of(found[1].strip()) if found else Kind.ANY
-    if _LASTING_SET.search(part):
+    if re.search(_LASTING_SET, part):
         return Kind.ANY
-    values = [value.lower() for value in _AUTOCOMMIT.findall(part)]
+    values = [value.lower() for value in re.findall(_AUTOCOMMIT, part)]
     if values:
         return Kind.AUTOCOMMIT_OFF if all(value in ("0", "off", "false") for value in values) else Kind.AUTOCOMMIT_ON
     return _select(part)
@@ -185,7 +183,7 @@ def _analyze(part: str) -> Kind:
 
 
 def _explain(part: str) -> Kind:
-    found = _EXPLAIN_ANALYZE.match(part)  # MySQL runs what it analyzes.
+    found = re.match(_EXPLAIN_ANALYZE, part)  # MySQL runs what it analyzes.
     return _kind_of(found[1].strip()) if found else Kind.READ
 
 
