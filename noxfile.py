@@ -76,12 +76,13 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def system(session: nox.Session) -> None:
-    """Test against real servers, on real time."""
+    """Test against real servers, on real time: first and alone what measures; the rest mostly waits, four at a time."""
     _install(session, "system")
     if session.posargs:
         session.run("pytest", *session.posargs)
     else:
-        session.run("python", "tests/side_by_side.py")
+        session.run("pytest", "tests/system", "-m", "alone")
+        session.run("pytest", "tests/system", "-m", "not alone", "-n", "4", "--dist", "worksteal")
 
 
 @nox.session(name="aiomysql-suite", allow_parallel=True)

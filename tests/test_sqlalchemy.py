@@ -358,7 +358,7 @@ async def test_a_checkout_waits_for_the_end_of_a_search(sim, engine):
 
 
 async def test_a_checkout_waits_no_longer_than_acquire_timeout(sim, monkeypatch):
-    """Waiting for the search and connecting have one deadline (case 28); the error says who was sought, and how long."""
+    """Waiting for the search and connecting have one deadline (case 28); the error says who was sought, how long."""
     loop = asyncio.get_running_loop()
     async with engine_on(sim, monkeypatch, connect_args={"acquire_timeout": 2}) as engine:
         await filled(engine, 1)

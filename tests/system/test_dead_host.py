@@ -46,7 +46,7 @@ ALARMS = (
     events.StatementsAborted,
     events.ConnectionClosed,
 )
-pytestmark = [pytest.mark.needs("mariadbd", "netns"), pytest.mark.timeout(120 if IS_LONG else 60)]
+pytestmark = [pytest.mark.alone, pytest.mark.needs("mariadbd", "netns"), pytest.mark.timeout(120 if IS_LONG else 60)]
 
 
 class Host:

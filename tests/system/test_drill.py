@@ -11,6 +11,7 @@ import pytest
 
 ENGINES = ["memory", pytest.param("mariadb", marks=pytest.mark.needs("mariadbd"))]
 TRIES = 3
+pytestmark = pytest.mark.alone
 COMMAND = [sys.executable, "-c", "from aioaurora.cli import main; main()", "drill"]
 
 

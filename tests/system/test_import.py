@@ -7,6 +7,10 @@ import statistics
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.alone
+
 PAIRS = 25
 DEPENDENCIES = "aiodns, aiomysql, anyio, tenacity"  # DECISIONS 32.
 TIMED = """

@@ -29,7 +29,7 @@ DESCRIPTORS = 8 * COUNT  # Client, relay and engine's side of each, for the pool
 HOLD, WAIT = "SELECT GET_LOCK('all wait for this', 0)", "SELECT GET_LOCK('all wait for this', 60)"
 WHO = "SELECT @@aurora_server_id, @@innodb_read_only"
 
-pytestmark = [pytest.mark.needs("mariadbd"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.alone, pytest.mark.needs("mariadbd"), pytest.mark.timeout(180)]
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ WORKERS, LEASES = 12, 40
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 
-pytestmark = [pytest.mark.needs("mariadbd", "netns", "tun"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.alone, pytest.mark.needs("mariadbd", "netns", "tun"), pytest.mark.timeout(60)]
 
 
 class FarAway:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pathlib
 import signal
 import ssl
+import tempfile
 import time
 
 import aiomysql
@@ -36,7 +38,7 @@ def server(tmp_path_factory, short_tmp, authority):
     certificate.private_key_pem.write_to_path(str(place / "key"))
     certificate.cert_chain_pems[0].write_to_path(str(place / "cert"))
     options = [f"--ssl-cert={place / 'cert'}", f"--ssl-key={place / 'key'}", "--max-allowed-packet=64M"]
-    with private_mariadb(short_tmp / "session", options) as running:
+    with private_mariadb(pathlib.Path(tempfile.mkdtemp(dir=short_tmp)), options) as running:
         yield running
 
 
