@@ -536,9 +536,6 @@ async def test_credentials_without_a_user_log_in_as_the_configured_one(sim, monk
         assert connection.user == sim.user
 
 
-# --- statements that were given up ----------------------------------------------------------------------------------
-
-
 async def test_a_paused_instance_has_time_to_wake(sim, monkeypatch):
     """Serverless v2 accepts, and greets up to 15 s later (case 65)."""
     await sim.hang()
@@ -551,6 +548,9 @@ async def test_a_paused_instance_has_time_to_wake(sim, monkeypatch):
 
         async with await connecting as connection:
             assert (connection.instance, connection.role) == ("db-1", Role.WRITER)
+
+
+# --- statements that were given up ----------------------------------------------------------------------------------
 
 
 async def test_a_kill_from_before_a_restart_ends_no_stranger(sim, monkeypatch):

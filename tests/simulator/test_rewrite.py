@@ -351,31 +351,25 @@ def test_names_with_quotes_are_quoted():
 
 
 LARGE = {
-    "numbers": lambda n: "SELECT 1 IN (" + ",".join(map(str, range(n))) + "), @@port AS p",
-    "rows": lambda n: "INSERT INTO t VALUES " + ",".join(f"({each}, 'skills')" for each in range(n)),
-    "text": lambda n: "INSERT INTO t VALUES ('" + "skills " * 10 * n + "')",
-    "conditions": lambda n: "SELECT 1 FROM t WHERE " + " OR ".join(f"n = {each}" for each in range(n)),
+    "numbers": "SELECT 1 IN (" + ",".join(map(str, range(200_000))) + "), @@port AS p",
+    "rows": "INSERT INTO t VALUES " + ",".join(f"({n}, 'skills')" for n in range(100_000)),
+    "text": "INSERT INTO t VALUES ('" + "skills " * 1_000_000 + "')",
+    "conditions": "SELECT 1 FROM t WHERE " + " OR ".join(f"n = {n}" for n in range(100_000)),
 }
 
 
 @pytest.mark.real_time
-@pytest.mark.parametrize("text", LARGE.values(), ids=LARGE)
-def test_a_large_text_takes_no_longer_than_its_length_explains(text):
-    """All instances and clients share the loop that it is looked at in; a search that backtracks takes 64 times."""
-    small, large = text(10_000), text(80_000)
-    look = on_reader if small.startswith("SELECT") else on_writer
-
-    assert look(large) == large.replace("@@port", "3306")
-    assert _least_s(look, large) < 24 * _least_s(look, small)
-
-
-def _least_s(look, sql):
+@pytest.mark.parametrize("sql", LARGE.values(), ids=LARGE)
+def test_a_large_text_is_looked_at_in_no_time(sql):
+    """All instances and clients share the loop that it is looked at in; what a busy machine adds does not count."""
     took = []
-    for _ in range(5):
+    for _ in range(3):
         before = time.process_time()
-        look(sql)
+        found = on_reader(sql) if sql.startswith("SELECT") else on_writer(sql)
         took.append(time.process_time() - before)
-    return min(took)
+        assert found == sql.replace("@@port", "3306")
+
+    assert min(took) < 0.5
 
 
 def test_a_change_is_known_by_its_first_word():

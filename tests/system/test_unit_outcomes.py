@@ -28,6 +28,8 @@ from aioaurora.simulator.wire import EngineError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    Happening = Callable[..., Awaitable[object]]
+
 TIMES = int(os.environ.get("AIOAURORA_OUTCOMES", "1"))
 pytestmark = [pytest.mark.needs("mariadbd"), pytest.mark.timeout(60 + 10 * TIMES)]
 
@@ -58,15 +60,14 @@ class Way:
 
 SLOW = "INSERT INTO t SELECT {trial}, {attempt}, 2, SLEEP(0.1)"
 SLOWER = SLOW.replace("0.1", "0.4")
-EXECUTING = "SELECT 1 FROM information_schema.processlist WHERE LEFT(info, 6) = 'INSERT'"
 
 
-def later(delay_s: Callable[[], float], happens: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
-    """Let it happen while the next statement is under way; gives its task."""
+def later(moment: Happening, happens: Happening) -> Happening:
+    """Let it happen while the next statement is under way, when its moment has come; gives its task."""
 
     async def wait(sim, connection):
         async def work():
-            await asyncio.sleep(delay_s())
+            await moment(sim)
             await happens(sim, connection)
 
         return asyncio.create_task(work())
@@ -74,29 +75,21 @@ def later(delay_s: Callable[[], float], happens: Callable[..., Awaitable[object]
     return wait
 
 
-def while_executing(happens: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
-    """Let it happen as soon as the engine works at the next statement, however busy this machine is; gives its task."""
-
-    async def wait(sim, connection):
-        async def work():
-            async with asyncio.timeout(10):
-                while not await sim.rows(EXECUTING):
-                    await asyncio.sleep(0.005)
-            await happens(sim, connection)
-
-        return asyncio.create_task(work())
-
-    return wait
-
-
-def after(delay_s: float) -> Callable[[], float]:
+def after(delay_s: float) -> Happening:
     """Always the same delay."""
-    return lambda: delay_s
+    return lambda _: asyncio.sleep(delay_s)
 
 
-def within(most_s: float) -> Callable[[], float]:
+def within(most_s: float) -> Happening:
     """At any moment."""
-    return lambda: random.random() * most_s
+    return lambda _: asyncio.sleep(random.random() * most_s)
+
+
+async def executing(sim):
+    """When the engine works at it, however busy this machine is."""
+    async with asyncio.timeout(10):
+        while not await sim.rows("SELECT 1 FROM information_schema.processlist WHERE LEFT(info, 6) = 'INSERT'"):
+            await asyncio.sleep(0.005)
 
 
 async def crashes(sim, _):
@@ -180,8 +173,8 @@ WAYS = {
         text=f"INSERT INTO t VALUES ({{trial}}, {{attempt}}, 2, '{BIG}')",
         times=min(TIMES, 20),
     ),
-    "crashed while executing": Way(at="between", happens=while_executing(crashes), text=SLOWER),
-    "shut down while executing": Way(at="between", happens=while_executing(shuts_down), text=SLOWER),
+    "crashed while executing": Way(at="between", happens=later(executing, crashes), text=SLOWER),
+    "shut down while executing": Way(at="between", happens=later(executing, shuts_down), text=SLOWER),
     "killed while executing": Way(at="between", happens=later(after(0.0), is_killed), text=SLOW),
     "patched while executing": Way(at="between", happens=later(after(0.03), is_patched_at_length), text=SLOW),
     "executed, answer lost": Way(at="between", happens=loses("INSERT", executed=True)),
@@ -322,7 +315,7 @@ async def test_what_a_unit_reports_is_what_the_engine_holds(sim, way, request):
 LOST = {
     "executed, answer lost": (loses("INSERT", executed=True), 1, "INSERT INTO t VALUES (%s, 1, 1, '')"),
     "never executed": (loses("INSERT", executed=False), 0, "INSERT INTO t VALUES (%s, 1, 1, '')"),
-    "crashed while executing": (while_executing(crashes), 0, "INSERT INTO t SELECT %s, 1, 1, SLEEP(2)"),
+    "crashed while executing": (later(executing, crashes), 0, "INSERT INTO t SELECT %s, 1, 1, SLEEP(2)"),
 }
 
 

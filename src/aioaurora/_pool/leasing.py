@@ -204,9 +204,7 @@ class Leases(Units):
     def _queued(self, side: Side, waiter: Waiter, now: float) -> Waiter:
         """Put somebody into line."""
         if now < waiter.deadline:  # Else there is nothing to open for him.
-            commands = self._books.wait(waiter, side, now)
-            if commands:
-                self._hands.carry_out(commands)
+            self._hands.carry_out(self._books.wait(waiter, side, now))
         self._deadlines.join(waiter)
         return waiter
 
