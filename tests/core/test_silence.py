@@ -51,8 +51,8 @@ def silence(waited_s, *, unacknowledged=None, hangs=False, idle_s=1.0):
     [
         (silence(0.2), Verdict.HEALTHY),
         (silence(0.25), Verdict.SUSPECT),
-        (silence(1.9, unacknowledged=True, hangs=True), Verdict.SUSPECT),
-        (silence(2.0, unacknowledged=True, hangs=True), Verdict.DEAD),
+        (silence(1.84, unacknowledged=True, hangs=True), Verdict.SUSPECT),
+        (silence(1.85, unacknowledged=True, hangs=True), Verdict.DEAD),
         (silence(2.0, unacknowledged=None, hangs=True), Verdict.DEAD),
         (silence(2.0, unacknowledged=False, hangs=True), Verdict.SUSPECT),
         (silence(2.0, unacknowledged=True, hangs=False), Verdict.SUSPECT),
@@ -61,7 +61,7 @@ def silence(waited_s, *, unacknowledged=None, hangs=False, idle_s=1.0):
     ],
 )
 def test_two_silences_are_told_apart(heard, verdict):
-    """Late at 0.25 s; dead 3 s after the last sign if nobody is there; stalled at 15 s (DECISIONS 1, case 53)."""
+    """Late at 0.25 s; dead in time for 3 s after the last sign; stalled at 15 s (DECISIONS 1, case 53)."""
     assert judged(heard, Patience()) is verdict
 
 
