@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import pathlib
 import time
 from typing import TYPE_CHECKING
@@ -49,8 +50,10 @@ async def ticking() -> AsyncIterator[Ticker]:
 
 
 def undisturbed_s() -> float:
-    """Give a time of this thread that stands still while it is in line for a processor that others have."""
+    """Give a time of this thread that stands still while others have its processor: programs, or other machines."""
     with contextlib.suppress(OSError):
         _, in_line_ns, _ = pathlib.Path("/proc/thread-self/schedstat").read_text().split()
-        return time.monotonic() - int(in_line_ns) / 1e9
+        stolen_ticks = pathlib.Path("/proc/stat").read_text().split(maxsplit=9)[8]
+        stolen_s = int(stolen_ticks) / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
+        return time.monotonic() - int(in_line_ns) / 1e9 - stolen_s
     return time.monotonic()

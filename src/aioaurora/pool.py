@@ -206,7 +206,7 @@ class Pool(Leases):
         self._refuse_elsewhere()
         deadline = self._loop.time() + seconds("timeout", timeout, may_be_zero=True)
         self._is_refusing = True
-        self._hands.carry_out(self._books.drain())
+        self._hands.carry_out(self._books.drain(self._loop.time()))
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):

@@ -239,7 +239,7 @@ class Life(stateful.RuleBasedStateMachine):
     @stateful.precondition(lambda self: self.served or self.waiting)
     @stateful.rule()
     def drain(self):
-        self.desk.do(self.books.drain())
+        self.desk.do(self.books.drain(self.desk.now))
 
     @stateful.precondition(lambda self: self.served or self.waiting)
     @stateful.rule()

@@ -1093,7 +1093,7 @@ def test_drained_pool_keeps_nothing_idle_and_goes_on_serving():
     desk = ready(1, minsize=1, maxsize=2)
     holder, late = desk.ask(), desk.ask()
     waiting = desk.ask()
-    desk.do(desk.books.drain())
+    desk.do(desk.books.drain(desk.now))
 
     desk.give_back(holder)
     assert late.slot
@@ -1110,7 +1110,7 @@ def test_drained_pool_keeps_nothing_idle_and_goes_on_serving():
 def test_connection_that_nobody_waits_for_is_closed_by_a_drained_pool():
     """`minsize` had asked for it."""
     desk = Desk(minsize=1)
-    desk.do(desk.books.drain())
+    desk.do(desk.books.drain(desk.now))
 
     desk.arrive_all()
     desk.do(desk.books.mean(None, desk.now))
@@ -1119,11 +1119,22 @@ def test_connection_that_nobody_waits_for_is_closed_by_a_drained_pool():
     assert not desk.books.slots
 
 
+def test_drained_pool_has_room_for_who_waits_for_an_instance():
+    """Nobody's idle connection is closed for one that may not be there; a drained pool has none."""
+    desk = ready(1, minsize=1, maxsize=1)
+    desk.ask(instance="db-9")
+    assert desk.opening == []
+
+    desk.do(desk.books.drain(desk.now))
+
+    assert [slot.instance for slot in desk.opening] == ["db-9"]
+
+
 def test_drained_pool_measures_nobody():
     """It would never be empty."""
     desk = Desk(strategy=nearest)
     desk.arrive_all()
-    desk.do(desk.books.drain())
+    desk.do(desk.books.drain(desk.now))
 
     desk.tick()
 

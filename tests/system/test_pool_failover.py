@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import pathlib
 import resource
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import pytest
 
 import aioaurora
 from aioaurora.simulator import SimulatedCluster
+from tests.ticker import undisturbed_s
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -72,7 +72,7 @@ class Crowd:
         async with self._pool.acquire(timeout=60) as connection:
             self.served.append(await _answer(connection, WHO))
             if len(self.served) == COUNT:
-                self.all_served_at = _undisturbed_s()
+                self.all_served_at = undisturbed_s()
                 self._everyone.set()
             await self._everyone.wait()
 
@@ -109,7 +109,7 @@ async def _failed_over(sim: SimulatedCluster, pool: aioaurora.Pool) -> float:
     pool.release(holder)
     idle = [asyncio.create_task(crowd.ask()) for _ in range(COUNT - len(leased))]
     await sim.timeline.wait_for("promoted", since=begun_at)
-    promoted_at = _undisturbed_s()
+    promoted_at = undisturbed_s()
     await asyncio.gather(*busy, *idle)
 
     assert set(crowd.served) == {(sim.writer.id, 0)}
@@ -139,9 +139,9 @@ async def _plainly_opened(sim: SimulatedCluster) -> float:
             opened.append(connection)
             await _answer(connection, WHO)
 
-    begun_at = _undisturbed_s()
+    begun_at = undisturbed_s()
     await asyncio.gather(*[open_some(left) for _ in range(AT_A_TIME)])
-    took_s = _undisturbed_s() - begun_at
+    took_s = undisturbed_s() - begun_at
     for connection in opened:
         connection.close()
     while len(sim.writer.connection_ids) > 1:
@@ -153,14 +153,6 @@ async def _answer(connection: Any, sql: str) -> tuple[Any, ...]:
     async with connection.cursor() as cursor:
         await cursor.execute(sql)
         return await cursor.fetchone()
-
-
-def _undisturbed_s() -> float:
-    """The loop's time, less what this thread stood in line for a processor that others had."""
-    with contextlib.suppress(OSError):
-        _, in_line_ns, _ = pathlib.Path("/proc/thread-self/schedstat").read_text().split()
-        return asyncio.get_running_loop().time() - int(in_line_ns) / 1e9
-    return asyncio.get_running_loop().time()
 
 
 def _at_once(instance: SimulatedInstance, since: float) -> int:

@@ -175,12 +175,13 @@ class Books(Serving):
             commands += self._balanced(self._readers, now)
         return commands + self.refreshed(now)
 
-    def drain(self) -> list[Command]:
-        """Keep nothing idle from now on."""
+    def drain(self, now: float) -> list[Command]:
+        """Keep nothing idle from now on; who waits for an instance that had no room gets it."""
         self.is_draining = True
         for side in self.sides.values():
             side.minsize = 0
-        return [command for slot in self.idle_slots for command in self._dropped(slot, _DRAINED)]
+        dropped = [command for slot in self.idle_slots for command in self._dropped(slot, _DRAINED)]
+        return dropped + self.refreshed(now)
 
     @property
     def idle_slots(self) -> list[Slot]:

@@ -48,6 +48,8 @@ class Expressions(Tokens):
 
     def expression(self) -> Expression:
         """Read an expression."""
+        if self.literal_stands_alone():
+            return Literal(self.take().value)
         left = self._conjunction()
         while self.accept("OR") or self.accept("||"):
             left = Operation("OR", left, self._conjunction())

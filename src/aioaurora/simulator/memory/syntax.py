@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -206,14 +205,9 @@ class Select:
 def walked(node: object, *, into_queries: bool = True) -> Iterator[object]:
     """Yield a node and everything below it, outermost first; `into_queries`: what stands in subqueries too."""
     yield node
-    if isinstance(node, tuple):
-        children: tuple[object, ...] = node
-    elif dataclasses.is_dataclass(node):
-        children = tuple(getattr(node, field.name) for field in dataclasses.fields(node))
-    else:
-        return
-    for child in children:
-        if isinstance(child, tuple) or (
-            dataclasses.is_dataclass(child) and (into_queries or type(child) is not Select)
-        ):
+    # Of a dataclass, the names of its fields: dataclasses.fields() is ten times slower.
+    names = getattr(node, "__dataclass_fields__", ())
+    for child in node if isinstance(node, tuple) else [getattr(node, name) for name in names]:
+        kind = type(child)
+        if kind is tuple or (hasattr(kind, "__dataclass_fields__") and (into_queries or kind is not Select)):
             yield from walked(child, into_queries=into_queries)

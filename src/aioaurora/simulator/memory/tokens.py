@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
+_WORDS = (Kind.WORD, Kind.OP)
 
 
 class Tokens:
@@ -45,10 +46,15 @@ class Tokens:
 
     def sees(self, *words: str) -> bool:
         """Say whether these words or operators come next."""
-        ahead = self._tokens[self._next : self._next + len(words)]
-        return len(ahead) == len(words) and all(
-            token.text == word and token.kind in (Kind.WORD, Kind.OP) for token, word in zip(ahead, words, strict=True)
-        )
+        for at, word in enumerate(words, self._next):  # A list that ends has an END, which is no word.
+            token = self._tokens[at]
+            if token.text != word or token.kind not in _WORDS:
+                return False
+        return True
+
+    def literal_stands_alone(self) -> bool:
+        """Say whether a literal comes next that no operator follows, as nearly all between VALUES and its end are."""
+        return self.current.kind is Kind.LITERAL and self.following.text in {",", ")"}
 
     def star_follows(self) -> bool:
         """Say whether a name, a point and a star come next."""
