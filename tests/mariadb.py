@@ -43,8 +43,12 @@ def private_mariadb(
     temporary.mkdir(parents=True)
     log = place / "log"
     command = [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"]
-    command += ["--skip-test-db", "--user=root"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Of its own, for a mariadbd that starts removes what others have in the same one.
+    command += [f"--tmpdir={temporary}", "--skip-test-db", "--user=root"]
+    with log.open("wb") as told:
+        made = subprocess.run(command, check=False, stdout=told, stderr=told)
+    if made.returncode:
+        raise RuntimeError(f"mariadb-install-db failed: {log.read_text(errors='replace')[:2000]}")
     port, path = _free_port(), str(place / "s")
     command = [binary, "--no-defaults", f"--datadir={data}", f"--tmpdir={temporary}", f"--socket={path}"]
     command += [f"--port={port}", f"--bind-address={host}", "--user=root", "--innodb-flush-log-at-trx-commit=0"]
