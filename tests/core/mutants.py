@@ -55,7 +55,7 @@ MUTANTS = (
     Mutant("topology", "return is_there and known.id", "return known.id"),
     Mutant("topology", "return is_there and known.id == topology.writer_id and", "return is_there and"),
     Mutant("topology", "known.lag_s == 0 and not _has_restarted(known, observation)", "known.lag_s == 0"),
-    Mutant("topology", "numbered_at=now, heard_at=now", "numbered_at=now"),
+    Mutant("topology", "begun_at=begun_at, heard_at=now", "begun_at=begun_at"),
     Mutant("topology", "said_at = min(observation.asked_at, now)", "said_at = known.said_at"),
     # Who is there.
     Mutant("topology", "not by_writer and observation.view.stamp < crowned.stamp", "False"),
@@ -92,6 +92,8 @@ MUTANTS = (
     Mutant("restart", "opening.open_at <= newest", "opening.begun_at <= newest"),
     Mutant("restart", "begun_at is None or observation.server_id is None:", "begun_at is None:"),
     Mutant("restart", " or begun_at < known.numbered_at", ""),
+    Mutant("restart", " + [self.gone_by]", ""),
+    Mutant("restart", " < _NUMBERS_END or begun_at", " or begun_at"),
     Mutant("topology", "numbered_at=now, ", ""),
     Mutant("restart", "0 < observation.thread_id <= known.thread_id", "observation.thread_id <= known.thread_id"),
     Mutant("failover", "writers_only=answers", "writers_only=True"),

@@ -238,6 +238,23 @@ def test_a_smaller_number_of_a_later_connection_shows_a_restart(held, are_older)
     assert outlived.among(held) == list(are_older)
 
 
+def test_what_was_open_before_the_newest_connection_was_begun_went_with_it():
+    """Also if it has a small number, and the connection whose number is larger is the monitor's own."""
+    state, _ = step(steady(), said("db-1", thread_id=95, dialled_at=3.0), 3.2)
+    _, commands = step(state, said("db-1", thread_id=7, dialled_at=5.0), 5.5)
+
+    (outlived,) = [each for each in commands if isinstance(each, Outlived)]
+    assert outlived.among({"a": Opening(1, 2.8, 2.9), "b": Opening(2, 2.9, 3.1)}) == ["a"]
+
+
+def test_numbers_that_begin_anew_after_32_bits_show_no_restart():
+    """Of a server that has let in four thousand million connections."""
+    state, _ = step(steady(), said("db-1", thread_id=(1 << 32) - 5, dialled_at=3.0), 3.2)
+    _, commands = step(state, said("db-1", thread_id=7, dialled_at=5.0), 5.5)
+
+    assert not any(isinstance(each, Outlived) for each in commands)
+
+
 @pytest.mark.parametrize(
     "news",
     [

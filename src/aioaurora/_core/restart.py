@@ -41,11 +41,12 @@ class Outlived:
     cause: str
     number: int  # Of a connection that was begun at `begun_at`.
     begun_at: float
+    gone_by: float = -math.inf  # What was open by then is of the process before, whatever its number.
 
     def among(self, held: Mapping[T, Opening]) -> list[T]:
         """Pick the connections that are older than the instance's process."""
         older = {each for each in held.values() if self._is_younger_than(each)}
-        newest = max((each.begun_at for each in older), default=-math.inf)
+        newest = max([each.begun_at for each in older] + [self.gone_by])
         return [each for each, opening in held.items() if opening in older or opening.open_at <= newest]
 
     def _is_younger_than(self, opening: Opening) -> bool:
@@ -58,6 +59,7 @@ def outlived(before: Topology, observation: Observation) -> tuple[Outlived, ...]
     if known is None or begun_at is None or observation.server_id is None:
         return ()
     # News of connects that overlapped arrive in any order.
-    if not 0 < observation.thread_id <= known.thread_id or begun_at < known.numbered_at:
+    if not 0 < observation.thread_id <= known.thread_id < _NUMBERS_END or begun_at < known.numbered_at:
         return ()
-    return (Outlived(known.id, f"{known.id} has restarted", observation.thread_id, begun_at),)
+    cause = f"{known.id} has restarted"
+    return (Outlived(known.id, cause, observation.thread_id, begun_at, gone_by=known.begun_at),)

@@ -60,6 +60,7 @@ class Instance:
     turned_at: float = -math.inf  # When we saw it turn writable.
     thread_id: int = field(default=0, compare=False)  # Of the newest connection to it; 0: unknown.
     numbered_at: float = field(default=-math.inf, compare=False)  # When we heard of that connection.
+    begun_at: float = field(default=-math.inf, compare=False)  # When that connection was begun.
     broke_at: float = -math.inf  # When a connection of this generation broke last.
     heard_at: float = field(default=-math.inf, compare=False)  # By its own word or by others'; no news to wait for.
     said_at: float = field(default=-math.inf, compare=False)  # When it was asked for its last word.
@@ -229,7 +230,8 @@ def _noted(known: Instance, observation: Observation, now: float) -> Instance:
     said_at = min(observation.asked_at, now)
     if not observation.thread_id:
         return replace(known, heard_at=now, said_at=said_at)
-    return replace(known, thread_id=observation.thread_id, numbered_at=now, heard_at=now, said_at=said_at)
+    number, begun_at = observation.thread_id, -math.inf if observation.dialled_at is None else observation.dialled_at
+    return replace(known, thread_id=number, numbered_at=now, begun_at=begun_at, heard_at=now, said_at=said_at)
 
 
 def _has_restarted(known: Instance, observation: Observation) -> bool:
