@@ -1,7 +1,7 @@
 """What there is to run, and what CI runs: `nox` alone runs it all, `nox -l` lists it.
 
 A Python that is missing is named and passed over; under AIOAURORA_REQUIRE_ALL=1, as in CI, that is a failure, as is a
-missing mariadbd. Of those with `allow_parallel`, two run at a time; what measures runs alone.
+missing mariadbd. Of those with `allow_parallel`, three run at a time, for they wait as well; what measures runs alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OLDEST = {
 OLDEST["otel-sdk"] = OLDEST["otel"].replace("-api", "-sdk")
 
 nox.needs_version = ">=2026.10"
-nox.options.parallel = 2
+nox.options.parallel = 3
 nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = os.environ.get("AIOAURORA_REQUIRE_ALL") == "1"
