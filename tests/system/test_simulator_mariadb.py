@@ -451,8 +451,9 @@ async def test_the_engine_dsn_uses_a_server_that_runs():
 # --- what is left ---------------------------------------------------------------------------------------------------
 
 _PROGRAM = """
-import asyncio, sys
+import asyncio, signal, sys
 from aioaurora.simulator import SimulatedCluster, guard
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # The tests may run under nohup.
 guard._HAS_KERNEL_HELP = sys.argv[1] == "kernel"
 async def main():
     async with SimulatedCluster(2, engine="mariadb") as sim:
@@ -477,7 +478,7 @@ async def test_killing_the_process_leaves_no_server_behind(guard, how):
     assert is_running(server)
 
     os.kill(process.pid, how)
-    await process.wait()
+    await asyncio.wait_for(process.wait(), 10)
 
     assert await is_gone(server)
 

@@ -14,8 +14,8 @@ from aioaurora._core.value import dataclass
 
 # A timer that fires this late tells of our own stalled loop, not of the server (case 36).
 OUR_LATENESS_S = 0.1
-# A dead host's queries are all to have ended within what is promised: to end hundreds takes its time as well.
-ENDING = 0.05
+# To end hundreds of queries takes a while, and all are to have ended in time: the part of the time that is kept for it.
+ENDING_TAKES = 0.05
 _LEAST_PAUSE_S = 0.001
 
 
@@ -33,7 +33,7 @@ class Patience:
     """How long each verdict waits, in seconds."""
 
     suspect_after: float = 0.25
-    dead_after: float = 2.85  # Since the last sign of life: heartbeat_interval + heartbeat_timeout, less ENDING.
+    dead_after: float = 2.85  # Since the last sign of life: heartbeat_interval + heartbeat_timeout, less ENDING_TAKES.
     stalled_after: float = 15.0
 
     def with_usual(self, answer_s: float) -> Patience:

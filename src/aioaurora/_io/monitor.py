@@ -31,7 +31,7 @@ from aioaurora._core.failover import (
     watched,
 )
 from aioaurora._core.restart import Opening, Outlived
-from aioaurora._core.silence import ENDING, Patience
+from aioaurora._core.silence import ENDING_TAKES, Patience
 from aioaurora._core.topology import Instance, Topology, changed
 from aioaurora._io.callbacks import as_in_a_task
 from aioaurora._io.dial import Place, closed
@@ -315,7 +315,7 @@ class Monitor:
             surroundings=self,
             patience=Patience(
                 suspect_after=config.suspect_after,
-                dead_after=(1 - ENDING) * (config.heartbeat_interval + config.heartbeat_timeout),
+                dead_after=(1 - ENDING_TAKES) * (config.heartbeat_interval + config.heartbeat_timeout),
                 stalled_after=config.stall_timeout,
             ),
         )
