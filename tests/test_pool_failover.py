@@ -60,6 +60,23 @@ async def test_a_restart_without_a_word_ends_what_waits(sim, monkeypatch, down_f
         assert_balanced(pool)
 
 
+async def test_a_restart_is_noticed_though_others_were_quicker_to_come_back(sim, monkeypatch):
+    """Whoever waits has the first number; the heartbeat's is the second, and so is that of its next connection."""
+    async with pooled(sim, monkeypatch, minsize=0) as pool, pool.acquire(role="reader") as reader:
+        home = sim.instances[reader.instance]
+        await until(lambda: len(home.connection_ids) == 2)
+        waiting = asyncio.create_task(run(reader, "SELECT SLEEP(100000)"))
+        await asyncio.sleep(0.1)
+        assert home.connection_ids == (reader.thread_id(), 2) == (1, 2)
+
+        rise = home.rise
+        monkeypatch.setattr(home, "rise", lambda role: (rise(role), setattr(home, "_next_id", 2)))
+        await sim.restart(home.id, mode="blackhole", down_for=2.0)
+
+        with pytest.raises(errors.ConnectionLost, match="has restarted"):
+            await asyncio.wait_for(waiting, 5)
+
+
 async def test_connections_that_are_opened_beside_each_other_are_no_restart(sim, monkeypatch):
     """Their numbers come in any order, and none of them is lost for it."""
     async with pooled(sim, monkeypatch, minsize=1, maxsize=20) as pool:
