@@ -9,7 +9,8 @@
 - `@pytest.mark.needs("mariadbd", "netns")` names what a test cannot do without. Where it is missing the test is
   skipped, saying why; under AIOAURORA_REQUIRE_ALL=1, as in CI, it fails.
 - Afterwards no task, no socket and no unheard exception may be left, and nothing outside the machine was spoken to.
-- A test takes 20 s at most; `@pytest.mark.timeout(90)` says otherwise.
+- A test takes 20 s at most, in `tests/system` 60 s: real time is longer on a busy machine. `@pytest.mark.timeout(90)`
+  says otherwise.
 """
 
 from __future__ import annotations
@@ -76,6 +77,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("loops"):
         metafunc.fixturenames.append("loop_kind")
         metafunc.parametrize("loop_kind", ["asyncio", "uvloop"], indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give what runs on real time longer."""
+    for item in items:
+        if SYSTEM in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(60))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
