@@ -122,6 +122,7 @@ def test_next_check_does_not_spin_at_a_mark_that_is_ahead_by_a_rounding_error():
     assert Patience().next_check(heard, within_s=5.0) == pytest.approx(100.251)
 
 
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.filter_too_much])  # Some are due at once.
 @hypothesis.given(silences, patiences, st.floats(0, 1))
 def test_verdict_changes_at_no_moment_before_the_next_check(heard, patience, share):
     """So no verdict is late by more than the loop is, and a millisecond."""

@@ -299,6 +299,7 @@ def test_connection_ids_that_came_in_another_order_are_no_restart():
     assert restarted.writer.turned_at == 9.0
 
 
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.filter_too_much])  # Many end without a writer.
 @hypothesis.given(histories)
 def test_heartbeat_that_says_the_same_is_no_news(history):
     """Nobody who waits for a change is woken by it."""
