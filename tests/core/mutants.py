@@ -208,7 +208,7 @@ MUTANTS = (
     Mutant("slots", "slot.stale = slot.stale or slot.staleness(self.sight)", "pass"),
     Mutant("slots", "        self._move()\n", ""),
     Mutant("slots", "        self._forget_empty()\n", ""),
-    Mutant("slots", "            side.minsize = 0\n", "            pass\n"),
+    Mutant("slots", "        self._set_default(self.default)", "        pass"),
     Mutant(
         "slots",
         "for slot in [each for each in self.slots if each.where is not LEASED]:",

@@ -178,8 +178,7 @@ class Books(Serving):
     def drain(self, now: float) -> list[Command]:
         """Keep nothing idle from now on; who waits for an instance that had no room gets it."""
         self.is_draining = True
-        for side in self.sides.values():
-            side.minsize = 0
+        self._set_default(self.default)  # From now on it asks for no `minsize`.
         dropped = [command for slot in self.idle_slots for command in self._dropped(slot, _DRAINED)]
         return dropped + self.refreshed(now)
 
